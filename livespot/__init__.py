@@ -1,0 +1,1 @@
+"""livespot spots micro- and macro-expressions of faces in live video."""

@@ -1,0 +1,171 @@
+"""Settings: one model, read from YAML and from the command line's flags, refused before anything opens.
+
+An error names the file, the key, the value that came and what is allowed.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from livespot.errors import SettingsError
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Names of sources become segments of ZeroMQ topics: no dots, no spaces."""
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSettings(_Model):
+    """A camera, a stream, a file, a folder of images or the virtual camera."""
+
+    uri: str = Field(min_length=1)
+    """Webcam index, rtsp:// or http:// address, file, folder, or demo://."""
+    name: str | None = Field(default=None, pattern=f"^{NAME.pattern}$")
+    """Name in topics and tables; derived from the uri when left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"uri": str(value)} if isinstance(value, (str, int)) else value
+
+
+class CaptureSettings(_Model):
+    """How sources are opened and what happens when the rest is slower than they are."""
+
+    open_timeout_s: Positive = 5.0
+    read_timeout_s: Positive = 3.0
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    live_queue_frames: int = Field(default=64, ge=2, le=4096)
+    """A live source never waits: beyond this many waiting frames the oldest is dropped and counted."""
+    staleness_s: Positive = 0.5
+    """A live frame that waited longer than this is dropped and counted."""
+
+
+class AlignSettings(_Model):
+    """Face tracking and the transform from frame to crop."""
+
+    max_faces: int = Field(default=1, ge=1, le=16)
+    mesh_interval_s: Positive = 0.2
+    """Time between two looks at the landmarks; tracked skin carries the transform in between."""
+    key_age_s: Positive = 1.0
+    """Age at which the key frame that skin is tracked from is renewed."""
+    drift_time_s: Positive = 10.0
+    """Time constant with which the landmarks pull the tracked transform back."""
+    max_gap_s: Positive = 0.3
+    """A face missed for less is bridged, for longer it is lost."""
+
+
+class InferSettings(_Model):
+    """The network and how it runs."""
+
+    model: str = "yap2022"
+    """Name of an engine that comes with livespot, or path of an ONNX file."""
+    threads: int = Field(default=1, ge=1, le=64)
+    """Threads of one inference. One leaves the other cores to capture and alignment."""
+
+
+class DecodeSettings(_Model):
+    """From scores to events. Thresholds left out are those calibrated with the network."""
+
+    cutoff_hz: Positive | None = None
+    """Cut-off of the causal second-order Butterworth low-pass."""
+    micro_threshold: Share | None = None
+    macro_threshold: Share | None = None
+    hysteresis: Share = 0.6
+    """An event ends below this share of its threshold."""
+    min_s: Positive = 0.1
+    """Shorter rises are not events."""
+    micro_max_s: Positive = 0.5
+    """Longer expressions are macro."""
+    max_s: Positive = 4.0
+    """Longer rises are cut off here and marked truncated."""
+    merge_s: Annotated[float, Field(ge=0)] = 0.12
+    """A shorter dip does not end an event."""
+
+
+class PublishSettings(_Model):
+    """The event stream."""
+
+    endpoint: str = Field(default="tcp://127.0.0.1:5556", pattern=r"^(tcp|ipc|inproc)://.+")
+    scores: bool = False
+    """Publish the scores of every frame as well."""
+    heartbeat_s: Positive = 1.0
+
+
+class Settings(_Model):
+    """Everything `livespot run` and `livespot spot` can be told."""
+
+    sources: tuple[SourceSettings, ...] = ()
+    capture: CaptureSettings = CaptureSettings()
+    align: AlignSettings = AlignSettings()
+    infer: InferSettings = InferSettings()
+    decode: DecodeSettings = DecodeSettings()
+    publish: PublishSettings = PublishSettings()
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The keys of a YAML file, not yet checked. Raises SettingsError with file and line."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"no settings file {path}: give the path of a YAML file, configs/live.yaml for one"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} holds a {type(content).__name__}; expected keys such as sources:, decode:")
+    return content
+
+
+def check(values: dict[str, Any], origin: str) -> Settings:
+    """Validated settings. `origin` is the file or flag that a message names. Raises SettingsError."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem, origin) for problem in error.errors())) from None
+
+
+def override(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """`values` with dotted `flags` such as {"publish.endpoint": ...} laid over them; None leaves a key alone."""
+    merged = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    for dotted, value in flags.items():
+        if value is None:
+            continue
+        section, _, key = dotted.partition(".")
+        if not key:
+            merged[section] = value
+        elif isinstance(merged.setdefault(section, {}), dict):
+            merged[section][key] = value
+    return merged
+
+
+def _explain(problem: Any, origin: str) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+    if problem["type"] == "extra_forbidden":
+        return f"{origin}: {where} is no setting; allowed here: {', '.join(_allowed(problem['loc'][:-1]))}"
+    return f"{origin}: {where} is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _allowed(parents: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in parents:
+        if part == "sources":
+            model = SourceSettings
+        elif isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            model = annotation
+    return sorted(model.model_fields)

@@ -1,0 +1,1 @@
+"""Engines: float32 clips in, float32 scores out. Not faces, not time, not events."""

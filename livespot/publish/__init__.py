@@ -1,0 +1,1 @@
+"""Events leave livespot here: message schema, ZeroMQ publisher and subscriber."""

@@ -1,0 +1,208 @@
+"""The values that stages hand to each other: one frozen record per boundary, checked when made.
+
+Times are seconds, frames are 0-based indices of the source. Intervals are half-open: an event covers
+[onset, offset); `tables` turns them into the field's inclusive frames where they leave livespot.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+CROP_PX = 112
+"""Side of the aligned face crop, as in Yap 2022."""
+
+LANDMARKS = 468
+"""Points of the MediaPipe face mesh."""
+
+ExpressionType: TypeAlias = Literal["micro", "macro"]
+Phase: TypeAlias = Literal["open", "update", "close"]
+GapReason: TypeAlias = Literal["frames_lost", "frames_dropped", "face_lost", "reconnect"]
+State: TypeAlias = Literal["connecting", "running", "stalled", "waiting", "ended"]
+
+
+def _check(name: str, array: NDArray[np.generic], shape: tuple[int | None, ...], dtype: type[np.generic]) -> None:
+    fits = array.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
+    if not fits or array.dtype != dtype:
+        wanted = tuple("any" if side is None else side for side in shape)
+        raise ValueError(f"{name} is {array.dtype}{array.shape}; expected {np.dtype(dtype)}{wanted}".replace("'", ""))
+
+
+class _ShapesInRepr:
+    """`repr` shows the shape of an array, never its pixels: frames of faces must not end up in logs."""
+
+    def __repr__(self) -> str:
+        parts = []
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            shown = f"{value.dtype}{value.shape}" if isinstance(value, np.ndarray) else repr(value)
+            parts.append(f"{field.name}={shown}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Frame(_ShapesInRepr):
+    """One picture of a source."""
+
+    image: NDArray[np.uint8]
+    """uint8 (H, W, 3), BGR."""
+    source: str
+    """Name of the source: letters, digits, '_' and '-'."""
+    index: int
+    """0-based; jumps where frames were lost."""
+    t_s: float
+    """Stream time from the source's own timestamps; strictly increasing within a source."""
+    arrival_s: float
+    """`time.monotonic()` at which the frame was in our hands."""
+    epoch: int = 0
+    """+1 at each reconnect."""
+
+    def __post_init__(self) -> None:
+        _check("Frame.image", self.image, (None, None, 3), np.uint8)
+
+
+@dataclass(frozen=True, repr=False)
+class Face(_ShapesInRepr):
+    """One aligned face of one frame."""
+
+    crop: NDArray[np.uint8]
+    """uint8 (112, 112), grey."""
+    landmarks: NDArray[np.float32]
+    """float32 (468, 2), pixels of the frame: the MediaPipe mesh, carried by the transform between its detections."""
+    transform: NDArray[np.float64]
+    """float64 (2, 3): similarity from the frame's pixels to the crop's."""
+    face: int
+    """Stable while the face is tracked; never used again within a source."""
+    source: str
+    index: int
+    t_s: float
+    arrival_s: float
+
+    def __post_init__(self) -> None:
+        _check("Face.crop", self.crop, (CROP_PX, CROP_PX), np.uint8)
+        _check("Face.landmarks", self.landmarks, (LANDMARKS, 2), np.float32)
+        _check("Face.transform", self.transform, (2, 3), np.float64)
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """What a network asks for: pairs (reference, current), one stream for each distance into the past."""
+
+    references_s: tuple[float, ...] = (0.2, 0.8)
+    """k_micro and k_macro of Yap 2022, in seconds."""
+
+    def __post_init__(self) -> None:
+        if not self.references_s or min(self.references_s) <= 0:
+            raise ValueError(f"ClipSpec.references_s is {self.references_s}; expected distances above 0 s")
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(streams, frames, height, width) of one clip."""
+        return (len(self.references_s), 2, CROP_PX, CROP_PX)
+
+
+@dataclass(frozen=True, repr=False)
+class Clip(_ShapesInRepr):
+    """The input of the network for one face at one time."""
+
+    frames: NDArray[np.float32]
+    """float32 (streams, 2, 112, 112): normalised patches (reference, current) of each stream."""
+    face: int
+    source: str
+    index: int
+    t_s: float
+    arrival_s: float
+
+    def __post_init__(self) -> None:
+        _check("Clip.frames", self.frames, (None, 2, CROP_PX, CROP_PX), np.float32)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the network says of one face at one time: probabilities in [0, 1]; both may be high."""
+
+    micro: float
+    macro: float
+    face: int
+    source: str
+    index: int
+    t_s: float
+    arrival_s: float
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.micro <= 1.0 and 0.0 <= self.macro <= 1.0):
+            raise ValueError(f"Scores are micro {self.micro}, macro {self.macro}; expected probabilities in [0, 1]")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One expression of one face, told in phases: one open, any number of updates, one close, all with the same id."""
+
+    id: str
+    phase: Phase
+    type: ExpressionType
+    """What the expression is so far; final when closed."""
+    source: str
+    face: int
+    onset_s: float
+    onset_frame: int
+    apex_s: float
+    """The peak so far."""
+    apex_frame: int
+    offset_s: float | None
+    """End of the half-open interval; None while open."""
+    offset_frame: int | None
+    confidence: float
+    """Highest smoothed score so far, [0, 1]."""
+    decided_s: float
+    """Stream time of the frame that decided this phase."""
+    arrival_s: float
+    """Monotonic arrival of that frame."""
+    truncated: bool = False
+    """Closed by a gap, the end of the stream or the longest duration, not by the face."""
+
+    def __post_init__(self) -> None:
+        if (self.offset_s is None) != (self.offset_frame is None) or (self.offset_s is None) == (self.phase == "close"):
+            raise ValueError(
+                f"Event {self.id} in phase {self.phase} has offset {self.offset_s} s; only a close has one"
+            )
+        if self.offset_s is not None and not self.onset_s <= self.apex_s <= self.offset_s:
+            raise ValueError(
+                f"Event {self.id}: onset {self.onset_s}, apex {self.apex_s}, offset {self.offset_s} s are not in order"
+            )
+
+    @property
+    def latency_s(self) -> float:
+        """Stream time between what this phase tells and the frame that decided it."""
+        told_s = {"open": self.onset_s, "update": self.apex_s, "close": self.offset_s}[self.phase]
+        assert told_s is not None
+        return self.decided_s - told_s
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A stretch of stream time that was not watched."""
+
+    source: str
+    from_s: float
+    to_s: float
+    reason: GapReason
+    face: int | None = None
+    """The face that was lost; None where the whole source was."""
+    frames: int | None = None
+    """Frames that did not arrive, where that is known."""
+
+    def __post_init__(self) -> None:
+        if self.to_s < self.from_s:
+            raise ValueError(f"Gap from {self.from_s} s to {self.to_s} s; expected from <= to")
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a source is doing."""
+
+    source: str
+    state: State
+    t_s: float
+    detail: str = ""

@@ -1,0 +1,1 @@
+"""Synthesised expressions with exact labels."""

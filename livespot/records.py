@@ -102,6 +102,17 @@ class ClipSpec:
         return (len(self.references_s), 2, CROP_PX, CROP_PX)
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """How the scores of one network become events: found on validation data and stored with its weights."""
+
+    cutoff_hz: float
+    """Cut-off of the causal low-pass."""
+    micro_threshold: float
+    """[0, 1]: an event opens when the smoothed score reaches it."""
+    macro_threshold: float
+
+
 @dataclass(frozen=True, repr=False)
 class Clip(_ShapesInRepr):
     """The input of the network for one face at one time."""

@@ -184,6 +184,11 @@ class Event:
             )
 
     @property
+    def last_frame(self) -> int | None:
+        """The offset as the field writes it, inclusive: the last frame of the expression; None while open."""
+        return None if self.offset_frame is None else self.offset_frame - 1
+
+    @property
     def latency_s(self) -> float:
         """Stream time between what this phase tells and the frame that decided it."""
         told_s = {"open": self.onset_s, "update": self.apex_s, "close": self.offset_s}[self.phase]

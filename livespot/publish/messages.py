@@ -1,0 +1,144 @@
+"""The wire contract, version 1: what each record looks like to other programs; `schema.json` says the same formally.
+
+A message is two parts: the topic `livespot.v1.<stream>.<kind>.` and one JSON object. Topics end in a dot because
+ZeroMQ matches by prefix, and `cam1` must not hear `cam10`. Within v1 fields are only ever added: a reader ignores
+what it does not know.
+
+Frames on the wire are inclusive, as the field writes them: `offset_frame` is the last frame of the expression.
+Seconds are half-open, as inside livespot: `offset_s` is when the expression was over, `offset_s - onset_s` how long it
+took. The tables of `livespot.tables` follow the same rule.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+from livespot.records import Event, Gap, Scores, Status
+
+SCHEMA = "livespot.v1"
+
+OWN_STREAM = "livespot"
+"""The stream of what livespot says of itself: heartbeats belong to no source."""
+
+Kind: TypeAlias = Literal["event", "gap", "status", "score", "heartbeat"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+Message: TypeAlias = dict[str, Any]
+Record: TypeAlias = Event | Gap | Status | Scores
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Both clocks, read together."""
+
+    monotonic_s: float
+    utc_s: float
+    """Seconds since 1970."""
+
+    @classmethod
+    def now(cls) -> "Moment":
+        """This moment."""
+        return cls(time.monotonic(), time.time())
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of every message."""
+    content: dict[str, Any] = json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
+    return content
+
+
+def topic(stream: str, kind: Kind) -> bytes:
+    """First part of a message, and what to subscribe to for exactly this stream and kind."""
+    return f"{SCHEMA}.{stream}.{kind}.".encode()
+
+
+def encode(message: Message) -> bytes:
+    """Second part of a message: compact JSON in UTF-8."""
+    return _ENCODER.encode(message).encode()
+
+
+def body(record: Record, now: Moment) -> Message:
+    """Stream, kind, stream time and own fields of a record that is published `now`."""
+    if isinstance(record, Event):
+        return _header(record.source, "event", record.decided_s) | _event(record, now)
+    if isinstance(record, Scores):
+        return _header(record.source, "score", record.t_s) | _score(record)
+    if isinstance(record, Gap):
+        return _header(record.source, "gap", record.to_s) | _gap(record)
+    return _header(record.source, "status", record.t_s) | {"state": record.state, "detail": record.detail}
+
+
+def heartbeat(uptime_s: float, interval_s: float) -> Message:
+    """Body of the message that says livespot is alive; the next one follows within about `interval_s`."""
+    return _header(OWN_STREAM, "heartbeat", None) | {"uptime_s": _microseconds(uptime_s), "interval_s": interval_s}
+
+
+def envelope(publisher: str, seq: int, now: Moment, message_body: Message) -> Message:
+    """A whole message: what all kinds share, then the body. `seq` counts from 0 within one topic of one publisher."""
+    return {
+        "schema": SCHEMA,
+        "publisher": publisher,
+        "seq": seq,
+        "monotonic_s": _microseconds(now.monotonic_s),
+        "utc": _utc(now.utc_s),
+    } | message_body
+
+
+def _header(stream: str, kind: Kind, t_s: float | None) -> Message:
+    return {"stream": stream, "kind": kind, "t_s": None if t_s is None else _microseconds(t_s)}
+
+
+def _event(event: Event, now: Moment) -> Message:
+    since_decided_s = now.monotonic_s - event.arrival_s
+    stream_start_utc_s = now.utc_s - since_decided_s - event.decided_s
+    return {
+        "id": event.id,
+        "phase": event.phase,
+        "type": event.type,
+        "face": event.face,
+        "onset_s": _microseconds(event.onset_s),
+        "onset_frame": event.onset_frame,
+        "onset_utc": _utc(stream_start_utc_s + event.onset_s),
+        "apex_s": _microseconds(event.apex_s),
+        "apex_frame": event.apex_frame,
+        "apex_utc": _utc(stream_start_utc_s + event.apex_s),
+        "offset_s": _microseconds(event.offset_s) if event.offset_s is not None else None,
+        "offset_frame": event.last_frame,
+        "offset_utc": _utc(stream_start_utc_s + event.offset_s) if event.offset_s is not None else None,
+        "confidence": _microseconds(event.confidence),
+        "truncated": event.truncated,
+        "latency_s": _microseconds(event.latency_s + since_decided_s),
+    }
+
+
+def _score(scores: Scores) -> Message:
+    return {
+        "face": scores.face,
+        "frame": scores.index,
+        "micro": _microseconds(scores.micro),
+        "macro": _microseconds(scores.macro),
+    }
+
+
+def _gap(gap: Gap) -> Message:
+    return {
+        "from_s": _microseconds(gap.from_s),
+        "to_s": _microseconds(gap.to_s),
+        "reason": gap.reason,
+        "face": gap.face,
+        "frames": gap.frames,
+    }
+
+
+def _microseconds(value: float) -> float:
+    """Six decimals: a camera's clock says no more, and a reader is spared sixteen digits."""
+    return round(value, 6)
+
+
+def _utc(utc_s: float) -> str:
+    return datetime.fromtimestamp(utc_s, timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"

@@ -1,1 +1,7 @@
 """Engines: float32 clips in, float32 scores out. Not faces, not time, not events."""
+
+from livespot.infer.metadata import EngineMetadata
+from livespot.infer.onnx import OnnxScorer
+from livespot.infer.scorer import Scorer
+
+__all__ = ["EngineMetadata", "OnnxScorer", "Scorer"]

@@ -1,0 +1,66 @@
+"""What an engine file says about itself: a JSON object in its metadata, under the key "livespot"."""
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from livespot.errors import EngineError
+from livespot.records import Calibration, ClipSpec
+
+KEY = "livespot"
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _ClipContent(BaseModel):
+    references_s: tuple[_Positive, ...] = Field(min_length=1)
+
+
+class _CalibrationContent(BaseModel):
+    cutoff_hz: _Positive
+    micro_threshold: _Share
+    macro_threshold: _Share
+
+
+class _Content(BaseModel):
+    format: Literal[1]
+    name: str = Field(min_length=1)
+    clip: _ClipContent
+    calibration: _CalibrationContent
+    trained: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EngineMetadata:
+    """One network: what it is called, what it is fed and how its scores become events."""
+
+    name: str
+    clip: ClipSpec
+    calibration: Calibration
+    trained: dict[str, Any]
+    """Data, settings and validation figures of the training, for people to read."""
+
+    def to_json(self) -> str:
+        """The text to store under `KEY`."""
+        return _Content.model_validate({"format": 1, **asdict(self)}).model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str, origin: str) -> "EngineMetadata":
+        """Read what `to_json` wrote. `origin` names the file in a message. Raises EngineError."""
+        try:
+            content = _Content.model_validate_json(text)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"]) or "all of it"
+            raise EngineError(
+                f"{origin} carries livespot metadata this version cannot read: {where}: {problem['msg']}; "
+                "export the network again with this version"
+            ) from None
+        return cls(
+            content.name,
+            ClipSpec(content.clip.references_s),
+            Calibration(**content.calibration.model_dump()),
+            content.trained,
+        )

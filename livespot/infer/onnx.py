@@ -1,0 +1,154 @@
+"""ONNX Runtime on the CPU: the engine that runs everywhere."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from livespot.assets import asset
+from livespot.config import InferSettings
+from livespot.errors import EngineError
+from livespot.infer.metadata import KEY, EngineMetadata
+from livespot.records import Calibration, ClipSpec
+
+_ERRORS_ONLY = 3
+"""Log level of ONNX Runtime: its warnings are about its own optimiser."""
+
+
+class OnnxScorer:
+    """Scores clips on the CPU; see `Scorer`.
+
+    Few threads, and none that spins while it waits, so that capture and alignment keep their cores.
+    Entering raises EngineError where the file is missing, damaged, or not made for livespot; it scores two blank
+    clips, so that a network that cannot run fails before a camera is opened.
+    """
+
+    def __init__(self, settings: InferSettings) -> None:
+        self._settings = settings
+        self._session: Any = None
+        self._metadata: EngineMetadata | None = None
+
+    def __enter__(self) -> "OnnxScorer":
+        path = engine_path(self._settings.model)
+        session = _load(path, self._settings.threads)
+        metadata = _metadata(session, path)
+        _check_tensors(session, metadata.clip, path)
+        self._session, self._metadata = session, metadata
+        self.score(np.zeros((2, *metadata.clip.shape), np.float32))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session = self._metadata = None
+
+    @property
+    def clip(self) -> ClipSpec:
+        """What one clip holds."""
+        return self._opened.clip
+
+    @property
+    def calibration(self) -> Calibration:
+        """How the scores become events."""
+        return self._opened.calibration
+
+    @property
+    def name(self) -> str:
+        """What runs, and where: "yap2022 on ONNX Runtime CPU, 1 thread"."""
+        threads = self._settings.threads
+        return f"{self._opened.name} on ONNX Runtime CPU, {threads} thread{'s' if threads > 1 else ''}"
+
+    def score(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score clips float32 (N, streams, 2, 112, 112), N from 1.
+
+        Returns float32 (N, 2), a new array: probabilities of micro and of macro in [0, 1]; both may be high.
+        Raises EngineError where what the network returns is no probability.
+        """
+        shape = self._opened.clip.shape
+        if clips.shape[1:] != shape or clips.dtype != np.float32 or not len(clips):
+            raise ValueError(f"clips are {clips.dtype} {clips.shape}; expected float32 (N, {_sides(shape)}), N from 1")
+        try:
+            scores: NDArray[np.float32] = self._session.run(["scores"], {"clips": clips})[0]
+        except Exception as error:  # ONNX Runtime's exceptions have no other base
+            raise EngineError(f"{self.name} cannot score {len(clips)} clips: {error}") from None
+        _check_scores(scores, len(clips), self.name)
+        return scores
+
+    @property
+    def _opened(self) -> EngineMetadata:
+        if self._metadata is None:
+            raise RuntimeError("OnnxScorer is not open; use it in a with statement")
+        return self._metadata
+
+
+def engine_path(model: str) -> Path:
+    """File of an engine: `model` is a path, or the name of one that comes with livespot. Raises EngineError."""
+    given = Path(model).expanduser()
+    is_path = given.suffix == ".onnx" or len(given.parts) > 1
+    path = given if is_path else asset("engines", f"{model}.onnx")
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in asset("engines", "").glob("*.onnx"))) or "none"
+        what = f"file {path}" if is_path else f"engine named {model}"
+        raise EngineError(f"no {what}: give the path of an ONNX file, or one that comes with livespot: {shipped}")
+    return path
+
+
+def _load(path: Path, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = _ERRORS_ONLY
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions have no other base
+        raise EngineError(
+            f"{path} is not an ONNX file that ONNX Runtime {onnxruntime.__version__} can run: {error}; "
+            "fetch or export it again"
+        ) from None
+
+
+def _metadata(session: Any, path: Path) -> EngineMetadata:
+    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    if text is None:
+        raise EngineError(
+            f"{path} is an ONNX file without livespot metadata: expected one that `livespot export` wrote"
+        )
+    return EngineMetadata.from_json(text, str(path))
+
+
+def _check_tensors(session: Any, clip: ClipSpec, path: Path) -> None:
+    clips = f"clips float32 (any, {_sides(clip.shape)})"
+    scores = "scores float32 (any, 2)"
+    for verb, tensors, expected in (("takes", session.get_inputs(), clips), ("gives", session.get_outputs(), scores)):
+        came = _described(tensors)
+        if came != expected:
+            raise EngineError(f"{path} {verb} {came}; expected {expected}: export the network again")
+
+
+def _check_scores(scores: NDArray[np.float32], clips: int, name: str) -> None:
+    if scores.shape != (clips, 2):
+        raise EngineError(f"{name} returned scores {scores.shape} for {clips} clips; expected ({clips}, 2)")
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise EngineError(
+            f"{name} returned scores from {scores.min()} to {scores.max()}; expected probabilities in [0, 1]: "
+            "train it again, or export it with its sigmoid"
+        )
+
+
+def _described(tensors: Any) -> str:
+    """Inputs or outputs of a session as text: "clips float32 (any, 2, 2, 112, 112)"; a free side is "any"."""
+    return " and ".join(
+        f"{tensor.name} {_DTYPES.get(tensor.type, tensor.type)} ({_sides(tensor.shape)})" for tensor in tensors
+    )
+
+
+def _sides(shape: Sequence[int | str | None]) -> str:
+    return ", ".join(str(side) if isinstance(side, int) else "any" for side in shape)
+
+
+_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}

@@ -30,6 +30,8 @@ class SourceSettings(_Model):
     """Webcam index, rtsp:// or http:// address, file, folder, or demo://."""
     name: str | None = Field(default=None, pattern=f"^{NAME.pattern}$")
     """Name in topics and tables; derived from the uri when left out."""
+    fps: Positive | None = None
+    """Frames per second of a folder of images, 30 when left out; every other source has a clock of its own."""
 
     @model_validator(mode="before")
     @classmethod
@@ -44,9 +46,9 @@ class CaptureSettings(_Model):
     read_timeout_s: Positive = 3.0
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
     live_queue_frames: int = Field(default=64, ge=2, le=4096)
-    """A live source never waits: beyond this many waiting frames the oldest is dropped and counted."""
+    """A live source never waits: when this many frames wait, they are dropped and counted."""
     staleness_s: Positive = 0.5
-    """A live frame that waited longer than this is dropped and counted."""
+    """When the first live frame in line waited longer, all that wait but the newest are dropped and counted."""
 
 
 class AlignSettings(_Model):

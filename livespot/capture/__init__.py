@@ -1,1 +1,39 @@
 """Sources of frames: webcams, streams, files, folders of images, the virtual camera."""
+
+import re
+from pathlib import Path
+
+from livespot.capture.folder import FOLDER_FPS, ImageFolder
+from livespot.capture.opencv import NetworkStream, VideoFile, Webcam
+from livespot.capture.source import WEBCAM, Source, redact, source_name, unique_names
+from livespot.config import CaptureSettings, SourceSettings
+from livespot.errors import SettingsError, SourceError
+
+__all__ = ["Source", "open_source", "redact", "unique_names"]
+
+STREAMS = ("http", "https", "rtsp", "rtsps")
+
+
+def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source:
+    """The source that a uri means; entering it opens it.
+
+    Raises SourceError for a kind of address that livespot does not know, SettingsError for `fps` where the source
+    has a clock of its own.
+    """
+    uri, name = settings.uri, settings.name or source_name(settings.uri)
+    webcam = WEBCAM.fullmatch(uri)
+    if webcam is None and Path(uri).is_dir():
+        return ImageFolder(Path(uri), name, settings.fps or FOLDER_FPS)
+    if settings.fps is not None:
+        raise SettingsError(f"fps is {settings.fps:g} for {redact(uri)}, which has a clock of its own; leave it out")
+    if webcam is not None:
+        return Webcam(int(webcam[1]), name)
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
+    if scheme is None:
+        return VideoFile(Path(uri), name)
+    if scheme[1].lower() in STREAMS:
+        return NetworkStream(uri, name, capture)
+    raise SourceError(
+        f"{redact(uri)} is no address that can be opened: expected a webcam's index, "
+        f"{'://, '.join(STREAMS)}://, demo://, a file or a folder of images"
+    )

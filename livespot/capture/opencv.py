@@ -1,0 +1,354 @@
+"""Files, webcams and network streams, read by OpenCV.
+
+OpenCV turns pictures upright itself where a file says how they were held.
+"""
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from livespot.capture.source import in_real_time, redact
+from livespot.capture.timeline import Timeline
+from livespot.config import CaptureSettings
+from livespot.errors import SourceError
+from livespot.records import Frame
+
+FPS_OTHERWISE = 30.0
+"""Frame rate assumed where none is declared: it places pictures without a time stamp."""
+
+FPS_BELIEVED = (1.0, 1000.0)
+"""Containers declare 0 or their clock's 90000 when they do not know."""
+
+STAMP_BELIEVED_S = 1e9
+"""OpenCV turns FFmpeg's "no time stamp" into -3.7e17 s."""
+
+COUNT_SLACK_FRAMES = 1
+"""Containers without an index estimate their frames from the duration: one off is no damage."""
+
+HEAD_BYTES = 4096
+
+DEVICES = Path("/dev")
+
+PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+
+LOW_DELAY = "fflags;nobuffer|flags;low_delay"
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+"""Quiet; OpenCV reads it once, at the first file of the process. Why something failed is said by our own message."""
+
+_OPENING = threading.Lock()
+
+
+class VideoFile:
+    """A video file: every frame, however long the consumer takes.
+
+    `loop` starts it over for ever: time and index go on, the epoch rises by one each turn. `paced` plays it at its
+    own speed as if it were a camera, so that it is live.
+    """
+
+    def __init__(self, path: Path, name: str, loop: bool = False, paced: bool = False) -> None:
+        self.name = name
+        self.live = paced
+        self.fps: float | None = None
+        self.frame_count: int | None = None
+        self.note = ""
+        self._path = path
+        self._loop = loop
+        self._capture: cv2.VideoCapture | None = None
+
+    def __enter__(self) -> "VideoFile":
+        head = _head(self._path)
+        self._capture = _open(str(self._path), cv2.CAP_FFMPEG)
+        if self._capture is None:
+            raise SourceError(f"{self._path} cannot be read as video: {_why_no_video(self._path, head)}")
+        self.fps = _declared_fps(self._capture)
+        self.frame_count = _declared_count(self._capture)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames until the file ends. Raises SourceError where not one picture can be decoded."""
+        return in_real_time(self._frames()) if self.live else self._frames()
+
+    def _frames(self) -> Iterator[Frame]:
+        interval_s = 1 / (self.fps or FPS_OTHERWISE)
+        timeline = Timeline(interval_s)
+        index = 0
+        for epoch in count():
+            assert self._capture is not None, "a source is entered before it is iterated"
+            first_index = index
+            for picture in _pictures(self._capture):
+                t_s = timeline.place(picture.stamp_s, index * interval_s)
+                yield Frame(picture.image, self.name, index, t_s, picture.arrival_s, epoch)
+                index += 1
+            self._check_count(index - first_index)
+            if not self._loop:
+                return
+            self._start_over()
+            timeline.restart()
+
+    def _check_count(self, read: int) -> None:
+        if read == 0:
+            raise SourceError(
+                f"{self._path} opens, but not one picture can be decoded: it is damaged or has no video in it"
+            )
+        if self.frame_count is not None and read < self.frame_count - COUNT_SLACK_FRAMES:
+            self.note = f"declared {self.frame_count} frames, {read} could be read: the file ends early or is damaged"
+
+    def _start_over(self) -> None:
+        assert self._capture is not None
+        self._capture.release()
+        self._capture = _open(str(self._path), cv2.CAP_FFMPEG)
+        if self._capture is None:
+            raise SourceError(f"{self._path} cannot be opened again: it was removed or replaced while it looped")
+
+
+class Webcam:
+    """A local camera by its index. Stream time is the driver's, or the arrival where the driver tells none."""
+
+    def __init__(self, index: int, name: str) -> None:
+        self.name = name
+        self.live = True
+        self.fps: float | None = None
+        self.frame_count: int | None = None
+        self.note = ""
+        self._index = index
+        self._capture: cv2.VideoCapture | None = None
+
+    def __enter__(self) -> "Webcam":
+        backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
+        self._capture = _open(self._index, backend)
+        if self._capture is None:
+            raise SourceError(f"camera {self._index} cannot be opened: {why_no_camera(self._index)}")
+        self.fps = _declared_fps(self._capture)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames until the camera stops. Raises SourceError where it never gives one."""
+        assert self._capture is not None, "a source is entered before it is iterated"
+        delivered = 0
+        for frame in _live_frames(self._capture, self.name, self.fps):
+            yield frame
+            delivered += 1
+        if delivered == 0:
+            raise SourceError(f"camera {self._index} opens but gives no picture: is another program using it?")
+        self.note = f"camera {self._index} stopped after {delivered} frames: unplugged, or taken by another program"
+
+
+class NetworkStream:
+    """A camera or a file behind an rtsp, rtsps, http or https address.
+
+    What declares a length is a file on a web server: it is read like a file, with nothing dropped.
+    """
+
+    def __init__(self, url: str, name: str, settings: CaptureSettings) -> None:
+        self.name = name
+        self.live = True
+        self.fps: float | None = None
+        self.frame_count: int | None = None
+        self.note = ""
+        self._url = url
+        self._settings = settings
+        self._capture: cv2.VideoCapture | None = None
+
+    def __enter__(self) -> "NetworkStream":
+        settings = self._settings
+        limits = [
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(1000 * settings.open_timeout_s)),
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(1000 * settings.read_timeout_s)),
+        ]
+        options = f"rtsp_transport;{settings.rtsp_transport}|{LOW_DELAY}"
+        self._capture = _open(self._url, cv2.CAP_FFMPEG, limits, options)
+        if self._capture is None:
+            why = _why_no_stream(self._url, settings.open_timeout_s)
+            raise SourceError(f"{redact(self._url)} cannot be opened: {why}")
+        self.fps = _declared_fps(self._capture)
+        self.frame_count = _declared_count(self._capture)
+        self.live = self.frame_count is None or self._url.startswith("rtsp")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames until the stream ends or stalls; the two look alike. Raises SourceError where none ever comes."""
+        assert self._capture is not None, "a source is entered before it is iterated"
+        delivered = 0
+        for frame in _live_frames(self._capture, self.name, self.fps):
+            yield frame
+            delivered += 1
+        if delivered == 0:
+            raise SourceError(
+                f"{redact(self._url)} answers but sends no picture within {self._settings.read_timeout_s:g} s: "
+                "check the path of the address and the camera's encoding (H.264, H.265 or MJPEG)"
+            )
+        if delivered != self.frame_count:
+            self.note = f"no more frames after {delivered}: the stream ended, or nothing came within the read timeout"
+
+
+class _Picture(NamedTuple):
+    image: NDArray[np.uint8]
+    stamp_s: float | None
+    """The source's own time stamp, from any origin; None where it has none."""
+    arrival_s: float
+
+
+def bgr8(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """A picture (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 or uint16 as BGR uint8 (H, W, 3)."""
+    shallow = image >> 8 if image.dtype == np.uint16 else image
+    channels = 1 if shallow.ndim == 2 else shallow.shape[2]
+    if channels != 3:
+        shallow = cv2.cvtColor(shallow, cv2.COLOR_GRAY2BGR if channels == 1 else cv2.COLOR_BGRA2BGR)
+    return np.asarray(shallow, np.uint8)
+
+
+def found_cameras() -> list[str]:
+    """Device files of local cameras, in order; empty where the system has none or names them otherwise."""
+    return [str(path) for path in sorted(DEVICES.glob("video[0-9]*"), key=lambda path: int(path.name[5:]))]
+
+
+def why_no_camera(index: int) -> str:
+    """The likely reason why a camera does not open, and what to try."""
+    found = found_cameras()
+    device = str(DEVICES / f"video{index}")
+    if not found:
+        return f"no {DEVICES}/video* exists; plug a camera in, or hand it into the container (--device {device})"
+    if device not in found:
+        return f"{device} does not exist; found {', '.join(found)}: give one of these numbers"
+    if not os.access(device, os.R_OK | os.W_OK):
+        return f"no permission for {device}; sudo usermod -aG video $USER, then log in again"
+    return f"{device} exists but does not give video; another program may use it, or try the next number"
+
+
+def _open(
+    address: str | int, backend: int, parameters: Sequence[int] = (), options: str = ""
+) -> cv2.VideoCapture | None:
+    """A capture that is open, or None. One at a time: FFmpeg's options go through the environment of the process."""
+    with _OPENING:
+        cv2.setLogLevel(0)
+        users = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")
+        if options:  # what the user has set comes last and wins
+            os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"{options}|{users}" if users else options
+        try:
+            capture = cv2.VideoCapture(address, backend, list(parameters))
+        finally:
+            if options and users is None:
+                del os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"]
+            elif users is not None:
+                os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = users
+    return capture if capture.isOpened() else None
+
+
+def _pictures(capture: cv2.VideoCapture) -> Iterator[_Picture]:
+    """Pictures until one cannot be read. OpenCV allocates each anew, so that each may go to another thread."""
+    while True:
+        read, image = capture.read()
+        arrival_s = time.monotonic()
+        if not read:
+            return
+        stamp_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        yield _Picture(bgr8(image), stamp_s if abs(stamp_s) < STAMP_BELIEVED_S else None, arrival_s)
+
+
+def _live_frames(capture: cv2.VideoCapture, name: str, fps: float | None) -> Iterator[Frame]:
+    timeline = Timeline(1 / (fps or FPS_OTHERWISE))
+    for index, picture in enumerate(_pictures(capture)):
+        t_s = timeline.place(picture.stamp_s, picture.arrival_s)
+        yield Frame(picture.image, name, index, t_s, picture.arrival_s)
+
+
+def _declared_fps(capture: cv2.VideoCapture) -> float | None:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return fps if FPS_BELIEVED[0] <= fps <= FPS_BELIEVED[1] else None
+
+
+def _declared_count(capture: cv2.VideoCapture) -> int | None:
+    frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    return frames if frames > 0 else None
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file that is there and not empty."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except FileNotFoundError:
+        raise SourceError(f"no file {path}: check the path (the folder is {path.absolute().parent})") from None
+    except OSError as error:
+        raise SourceError(f"{path} cannot be opened: {error.strerror}") from None
+    if not head:
+        raise SourceError(f"{path} is empty (0 bytes): its recording or its copy failed; make it again")
+    return head
+
+
+def _why_no_video(path: Path, head: bytes) -> str:
+    if b"\0" not in head:
+        return "it holds text, whatever its name says; expected a video such as mp4, mov, avi or mkv"
+    if head[4:8] == b"ftyp" and b"moov" not in _boxes(path):
+        return "its index (moov) is missing, so the recording was cut off or is still being written"
+    return "it is damaged, or in no format that FFmpeg knows; expected a video such as mp4, mov, avi or mkv"
+
+
+def _boxes(path: Path) -> list[bytes]:
+    """Types of the top-level boxes of an MP4 file, as far as it goes."""
+    types, start, end = [], 0, path.stat().st_size
+    with path.open("rb") as file:
+        while start + 8 <= end:
+            file.seek(start)
+            header = file.read(16)
+            types.append(header[4:8])
+            size = int.from_bytes(header[:4], "big")
+            size = int.from_bytes(header[8:], "big") if size == 1 else size or end  # 1: 64 bits follow; 0: to the end
+            start += max(size, 8)
+    return types
+
+
+def _why_no_stream(url: str, timeout_s: float) -> str:
+    """The likely reason, found by knocking at the port; no request is sent."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or PORTS[parts.scheme.lower()]
+    except ValueError:
+        return "the address is malformed; expected scheme://user:password@host:port/path"
+    try:
+        with socket.create_connection((host, port), timeout_s):
+            pass
+    except socket.gaierror:
+        return f"the name {host} is not known; check its spelling and the network"
+    except TimeoutError:
+        return f"nothing answers at {host}:{port} within {timeout_s:g} s; is the camera on, and in this network?"
+    except OSError as error:
+        return f"{host}:{port}: {error.strerror}; is the camera on, and is the port right?"
+    return (
+        f"{host}:{port} accepts connections but gives no video within {timeout_s:g} s; "
+        "check path, user and password, and try the address in a player such as VLC"
+    )

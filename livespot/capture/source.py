@@ -1,0 +1,100 @@
+"""What every source of frames offers, and what sources are called."""
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Protocol
+
+from livespot.config import SourceSettings
+from livespot.errors import SettingsError
+from livespot.records import Frame
+
+WEBCAM = re.compile(r"(?:/dev/video)?(\d+)")
+"""A webcam is named by its index, 0 for the first, or by its device file."""
+
+NAME_LENGTH = 64
+
+
+class Source(Protocol):
+    """A camera, stream, file or folder. Constructing is not opening: entering opens, leaving closes.
+
+    Entering raises SourceError with the reason and what to try. Iterating yields each frame once, with an image
+    that nobody writes to again, until the source ends; it raises SourceError where no picture at all can be read.
+    """
+
+    name: str
+    live: bool
+    """True: never waits for whoever consumes it, so frames may have to be dropped. Known once entered."""
+    fps: float | None
+    """Declared frames per second; None where nothing usable is declared. Known once entered."""
+    frame_count: int | None
+    """Declared number of frames; None where that is unknown. Known once entered."""
+    note: str
+    """What the user should be told after the last frame; empty where all went well."""
+
+    def __enter__(self) -> "Source": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+def in_real_time(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The same frames at the times they show, counted from the first: a recording that behaves like a camera."""
+    started_s = None
+    for frame in frames:
+        if started_s is None:
+            started_s = time.monotonic() - frame.t_s
+        time.sleep(max(0.0, started_s + frame.t_s - time.monotonic()))
+        yield replace(frame, arrival_s=time.monotonic())
+
+
+def redact(uri: str) -> str:
+    """The address without user, password and query values: safe to print.
+
+    Passwords typed without escapes may hold '/', '?' or '@': everything up to the last '@' is hidden.
+    """
+    return re.sub(r"=[^&#]*", "=***", re.sub(r"://.*@", "://***@", uri)) if "://" in uri else uri
+
+
+def source_name(uri: str) -> str:
+    """A name for topics and tables: cam0, the host of an address, or the name of the file without its ending."""
+    if webcam := WEBCAM.fullmatch(uri):
+        return f"cam{webcam[1]}"
+    if uri.startswith("demo://"):
+        return "demo"
+    if "://" in uri:
+        stem = re.split(r"[/?#]|:\d+(?=[/?#]|$)", redact(uri).split("://", 1)[1].removeprefix("***@"))[0]
+    else:
+        stem = re.sub(r"(?<=.)\.[^./]*$", "", uri.rstrip("/").rsplit("/", 1)[-1])
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:NAME_LENGTH] or "source"
+
+
+def unique_names(sources: Sequence[SourceSettings]) -> tuple[SourceSettings, ...]:
+    """The same sources, every one with a name of its own; derived names that meet are numbered: a, a-2, a-3.
+
+    Raises SettingsError where the user gave the same name twice.
+    """
+    taken = [source.name for source in sources if source.name is not None]
+    if twice := {name for name in taken if taken.count(name) > 1}:
+        raise SettingsError(f"two sources are named {', '.join(sorted(twice))}: give each a name of its own")
+    named = []
+    for source in sources:
+        name = source.name
+        if name is None:
+            name = _free_name(source_name(source.uri), taken)
+            taken.append(name)
+        named.append(source.model_copy(update={"name": name}))
+    return tuple(named)
+
+
+def _free_name(wanted: str, taken: Sequence[str]) -> str:
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted[: NAME_LENGTH - 5]}-{number}"
+    return name

@@ -13,11 +13,12 @@ from livespot.decode import GRID_HZ, MAX_PAUSE_S, Decoder
 from livespot.records import Calibration, Event, Gap, Scores
 
 CALIBRATION = Calibration(cutoff_hz=5.0, micro_threshold=0.4, macro_threshold=0.5)
+DEFAULTS = DecodeSettings()
 Signal = Callable[[float], float]
 
 
-def decoder(chosen: DecodeSettings = DecodeSettings(), calibration: Calibration = CALIBRATION) -> Decoder:
-    return Decoder(chosen, calibration, source="cam", face=3)
+def decoder(chosen: DecodeSettings = DEFAULTS) -> Decoder:
+    return Decoder(chosen, CALIBRATION, source="cam", face=3)
 
 
 def scores(t_s: float, index: int, micro: float, macro: float) -> Scores:
@@ -48,6 +49,10 @@ def box(from_s: float, to_s: float, height: float = 0.9, rest: float = 0.1) -> S
 
 def highest(*signals: Signal) -> Signal:
     return lambda t_s: max(signal(t_s) for signal in signals)
+
+
+def of_class(name: str, signal: Signal) -> tuple[Signal, Signal]:
+    return (signal, calm) if name == "micro" else (calm, signal)
 
 
 def sampled(fps: float, to_s: float, micro: Signal, macro: Signal = calm, from_s: float = 0.0) -> list[Scores]:
@@ -88,8 +93,7 @@ def test_times_are_those_of_the_score_itself_with_the_delay_of_the_filter_taken_
 @pytest.mark.parametrize("class_that_rose", ["micro", "macro"])
 @pytest.mark.parametrize(("to_s", "expected"), [(2.35, "micro"), (3.5, "macro")])
 def test_the_type_is_the_duration_and_not_the_class_that_rose(class_that_rose: str, to_s: float, expected: str) -> None:
-    signals = {"micro": calm, "macro": calm} | {class_that_rose: box(2.0, to_s)}
-    (event,) = closed(events_of(decoder(), sampled(100, 6, **signals)))
+    (event,) = closed(events_of(decoder(), sampled(100, 6, *of_class(class_that_rose, box(2.0, to_s)))))
     assert event.type == expected
 
 
@@ -292,8 +296,8 @@ def shows(draw: st.DrawFn) -> Signal:
 @settings(max_examples=30)
 @given(shows(), st.sampled_from(["micro", "macro"]))
 def test_the_frame_rate_does_not_change_events(show: Signal, class_that_rises: str) -> None:
-    signals = {"micro": calm, "macro": calm} | {class_that_rises: show}
-    by_rate = {fps: closed(events_of(decoder(), sampled(fps, 18, **signals))) for fps in (25, 30, 60, 200)}
+    signals = of_class(class_that_rises, show)
+    by_rate = {fps: closed(events_of(decoder(), sampled(fps, 18, *signals))) for fps in (25, 30, 60, 200)}
     for fps, events in by_rate.items():
         assert len(events) == len(by_rate[200]) > 0
         for event, reference in zip(events, by_rate[200], strict=True):

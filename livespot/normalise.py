@@ -20,7 +20,8 @@ def local_contrast(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
     m is the Gaussian-weighted local mean, s the local standard deviation of f - m, c the mean of s over the crop.
     Returns float32 (H, W), about -3 to 3. The same for any brightness and contrast of the same picture.
     """
-    image = crop.astype(np.float32)
+    # The mean goes first, so that float32 rounds in proportion to the contrast and a flat crop gives exact zeros.
+    image = crop.astype(np.float32) - np.float32(cv2.mean(crop)[0])
     window = (KERNEL_PX, KERNEL_PX)
     centred = image - cv2.GaussianBlur(image, window, SIGMA_PX)
     variance = cv2.GaussianBlur(centred * centred, window, SIGMA_PX)

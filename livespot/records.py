@@ -186,7 +186,7 @@ class Event:
     @property
     def last_frame(self) -> int | None:
         """The offset as the field writes it, inclusive: the last frame of the expression; None while open."""
-        return None if self.offset_frame is None else self.offset_frame - 1
+        return None if self.offset_frame is None else max(self.offset_frame - 1, self.apex_frame)
 
     @property
     def latency_s(self) -> float:

@@ -68,6 +68,11 @@ def test_the_edges_agree_with_the_event_stream() -> None:
         assert row[column] == message[field]
 
 
+def test_an_expression_cut_off_at_its_apex_ends_there() -> None:
+    (row,) = tables.rows([replace(CLOSE, apex_s=12.4, apex_frame=372, truncated=True)])
+    assert (row["apex"], row["offset"]) == (372, 372)
+
+
 def test_only_closed_events_are_rows_ordered_by_onset() -> None:
     assert [row["onset"] for row in tables.rows([OPEN, CLOSE, EARLIER])] == [60, 360]
 

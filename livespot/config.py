@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from livespot.errors import SettingsError
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Names of sources become segments of ZeroMQ topics: no dots, no spaces."""
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -77,8 +78,8 @@ class InferSettings(_Model):
 class DecodeSettings(_Model):
     """From scores to events. Thresholds left out are those calibrated with the network."""
 
-    cutoff_hz: Positive | None = None
-    """Cut-off of the causal second-order Butterworth low-pass."""
+    cutoff_hz: Annotated[float, Field(gt=0, lt=100)] | None = None
+    """Cut-off of the causal second-order Butterworth low-pass; it runs at 200 Hz, whatever the frame rate."""
     micro_threshold: Share | None = None
     macro_threshold: Share | None = None
     hysteresis: Share = 0.6
@@ -89,8 +90,18 @@ class DecodeSettings(_Model):
     """Longer expressions are macro."""
     max_s: Positive = 4.0
     """Longer rises are cut off here and marked truncated."""
-    merge_s: Annotated[float, Field(ge=0)] = 0.12
+    merge_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.12
     """A shorter dip does not end an event."""
+
+    @model_validator(mode="after")
+    def _durations_in_order(self) -> "DecodeSettings":
+        if not self.min_s <= self.micro_max_s <= self.max_s:
+            raise PydanticCustomError(
+                "order",
+                "expected min_s <= micro_max_s <= max_s, but they are {min_s}, {micro_max_s} and {max_s} s",
+                {"min_s": self.min_s, "micro_max_s": self.micro_max_s, "max_s": self.max_s},
+            )
+        return self
 
 
 class PublishSettings(_Model):
@@ -158,6 +169,11 @@ def _explain(problem: Any, origin: str) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "(top level)"
     if problem["type"] == "extra_forbidden":
         return f"{origin}: {where} is no setting; allowed here: {', '.join(_allowed(problem['loc'][:-1]))}"
+    if problem["type"] == "missing":
+        return f"{origin}: {where} is missing"
+    if problem["type"] in ("model_type", "tuple_type"):  # the type alone: an address may hold a password
+        expected = "a list" if problem["type"] == "tuple_type" else f"keys of {', '.join(_allowed(problem['loc']))}"
+        return f"{origin}: {where} holds a {type(problem['input']).__name__}; expected {expected}"
     return f"{origin}: {where} is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 

@@ -40,7 +40,7 @@ class Decoder:
     for `merge_s`; an expression lasts while any class is active. Its onset is where the score rose above the lower
     threshold, its offset where it fell below. `open` is told once it has lasted `min_s`, so that it is never taken
     back; `update` when its apex is passed, and again after a higher one; `close` with the final type: micro up to
-    `micro_max_s`, macro beyond. At `max_s` it is cut off, and a class must fall before it can be active again.
+    `micro_max_s`, macro beyond. At `max_s` it is cut off, and a class has to fall before it is active again.
 
     The delay of the low-pass is taken off all times; times and frames told are those of the nearest scores.
     """
@@ -144,6 +144,8 @@ class Decoder:
         expression = self._expression
         expression.fell_s = None
         if t_s - expression.onset_s >= self._settings.max_s:
+            for trigger in self._triggers:
+                trigger.disarm()
             return self._end(t_s, truncated=True)
         expression.follow(t_s, score)
         events = []
@@ -165,8 +167,6 @@ class Decoder:
     def _end(self, offset_s: float, truncated: bool) -> list[Event]:
         """What never was open goes untold."""
         expression, self._expression = self._expression, None
-        for trigger in self._triggers:
-            trigger.release()
         if expression is None or expression.id is None:
             return []
         close = self._told("close", expression, min(offset_s, expression.onset_s + self._settings.max_s), truncated)
@@ -261,10 +261,9 @@ class _Trigger:
             self._armed = True
             self.active = self.active and t_s - self._fell_s < self._merge_s
 
-    def release(self) -> None:
-        """An event was cut off: a class that is still active has to fall first."""
-        self._armed = self._armed and not self.active
-        self.active = False
+    def disarm(self) -> None:
+        """An expression was cut off: the score has to fall before the class is active again."""
+        self._armed = self.active = False
 
 
 class _LowPass:

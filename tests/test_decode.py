@@ -184,6 +184,20 @@ def test_the_longest_event_is_cut_off_and_opens_again_only_after_a_fall() -> Non
     assert span(second) == pytest.approx((7.0, 7.5), abs=0.05)
 
 
+def test_after_a_cut_off_the_other_class_has_to_fall_as_well() -> None:
+    chosen = DecodeSettings(max_s=2.0)
+    hovering_then_high = highest(box(1.0, 6.0, height=0.8 * CALIBRATION.macro_threshold), box(4.0, 5.0))
+    (event,) = closed(events_of(decoder(chosen), sampled(30, 9, box(1.0, 3.5), hovering_then_high)))
+    assert span(event) == pytest.approx((1.0, 3.0), abs=0.05)
+
+
+def test_the_end_of_one_class_does_not_make_the_other_wait() -> None:
+    hovering_then_high = highest(box(1.0, 5.0, height=0.8 * CALIBRATION.macro_threshold), box(3.0, 4.0))
+    first, second = closed(events_of(decoder(), sampled(60, 6, box(2.0, 2.4), hovering_then_high)))
+    assert span(first) == pytest.approx((2.0, 2.4), abs=0.05)
+    assert span(second) == pytest.approx((2.5, 5.0), abs=0.1)
+
+
 def test_a_gap_closes_what_is_open_at_the_last_score() -> None:
     shown = sampled(30, 3, box(2.0, 4.0))
     events = events_of(decoder(), [*shown, gap(shown[-1].t_s, 3.5), *sampled(30, 6, calm, from_s=3.5)])

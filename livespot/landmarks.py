@@ -40,18 +40,35 @@ def similarity(points: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any
     """Least-squares similarity (2, 3) that takes points (N, 2) to targets (N, 2); Umeyama 1991 in two dimensions.
 
     A similarity of the plane is a complex number a and a shift b: z -> a z + b, so least squares has a closed form.
+    Raises ValueError where all points coincide.
     """
-    weight = np.ones(len(points)) if weights is None else np.asarray(weights, np.float64)
-    z = np.asarray(points, np.float64) @ np.array([1, 1j])
-    w = np.asarray(targets, np.float64) @ np.array([1, 1j])
+    z = np.asarray(points, np.float64) @ (1, 1j)
+    w = np.asarray(targets, np.float64) @ (1, 1j)
+    weight = np.ones(len(z)) if weights is None else weights
     total = weight.sum()
-    z_mean, w_mean = (weight * z).sum() / total, (weight * w).sum() / total
-    spread = (weight * np.abs(z - z_mean) ** 2).sum()
-    if spread <= 0:
-        raise ValueError(f"similarity of {len(points)} points that coincide; expected at least two apart")
-    a = (weight * np.conj(z - z_mean) * (w - w_mean)).sum() / spread
+    z_mean, w_mean = weight @ z / total, weight @ w / total
+    away = weight * np.conj(z - z_mean)
+    spread = (away @ (z - z_mean)).real
+    if not spread > 0:
+        raise ValueError(f"similarity of {len(z)} points that coincide; expected at least two apart")
+    a = away @ (w - w_mean) / spread
     b = w_mean - a * z_mean
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def apply(transform: NDArray[np.float64], points: NDArray[Any]) -> NDArray[np.float64]:
+    """Points (N, 2) moved by an affine transform (2, 3)."""
+    return np.asarray(points @ transform[:, :2].T + transform[:, 2], np.float64)
+
+
+def compose(after: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The affine transform (2, 3) that does `before`, then `after`."""
+    return np.hstack([after[:, :2] @ before[:, :2], (after[:, :2] @ before[:, 2] + after[:, 2])[:, None]])
+
+
+def invert(transform: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The affine transform (2, 3) that undoes `transform`."""
+    return np.asarray(cv2.invertAffineTransform(transform), np.float64)
 
 
 def crop_transform(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from livespot.capture.folder import FOLDER_FPS, ImageFolder
 from livespot.capture.opencv import NetworkStream, VideoFile, Webcam
 from livespot.capture.source import WEBCAM, Source, redact, source_name, unique_names
+from livespot.capture.virtual import VirtualCamera
 from livespot.config import CaptureSettings, SourceSettings
 from livespot.errors import SettingsError, SourceError
 
@@ -28,6 +29,8 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source:
         raise SettingsError(f"fps is {settings.fps:g} for {redact(uri)}, which has a clock of its own; leave it out")
     if webcam is not None:
         return Webcam(int(webcam[1]), name)
+    if uri.startswith("demo://"):
+        return VirtualCamera.from_uri(uri, name)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
     if scheme is None:
         return VideoFile(Path(uri), name)

@@ -36,7 +36,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made:
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: install Python 3.10 to 3.12"; exit 1; }
+	@$(PYTHON) --version >/dev/null 2>&1 || { echo "$(PYTHON) does not run: install Python 3.10 to 3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
 	  || { echo "$$($(PYTHON) --version) does not fit: livespot needs Python 3.10 to 3.12; make PYTHON=python3.12 chooses one"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \

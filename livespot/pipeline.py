@@ -1,0 +1,265 @@
+"""The order of the stages, and many sources in one batched engine.
+
+A source has two threads, so that reading, tracking and scoring overlap; all else happens in the thread that iterates:
+
+    source -> | hand-over | -> align -> | hand-over | -> normalise -> buffer -> score -> decode -> Step
+      reader thread            tracker thread              the thread that iterates the pipeline
+
+Only the first hand-over may drop frames, and only of live sources. The second holds a few: it is there to overlap.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from types import TracebackType
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+
+from livespot.align import Aligner
+from livespot.buffer import ClipBuffer
+from livespot.capture.handover import HandOver, LiveHandOver
+from livespot.capture.source import Source
+from livespot.capture.timeline import with_gaps
+from livespot.config import Settings
+from livespot.decode import Decoder
+from livespot.errors import SourceError
+from livespot.infer import Scorer
+from livespot.normalise import local_contrast
+from livespot.records import Clip, Event, Face, Frame, Gap, Scores, State, Status
+
+FILE_QUEUE_FRAMES = 8
+"""Frames of a file read ahead: enough to hide the pauses of a decoder."""
+
+FACE_QUEUE_FRAMES = 4
+"""Tracked frames that wait for the engine; more would only add delay."""
+
+TICK_S = 0.1
+"""The pipeline gives a turn to whoever iterates it at least this often, also when no camera delivers."""
+
+Told: TypeAlias = Event | Gap | Status
+Found: TypeAlias = tuple[Frame | None, list[Face | Gap]]
+"""What the tracker hands on: a frame with its faces and the faces lost, or a gap of the source without a frame."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Everything that one frame of one source led to; without a frame where a source starts, pauses or ends."""
+
+    source: str
+    frame: Frame | None = None
+    faces: tuple[Face, ...] = ()
+    scores: tuple[Scores, ...] = ()
+    smoothed: tuple[tuple[float, float], ...] = ()
+    """Micro and macro after the low-pass, for each of `scores`; they belong `Pipeline.delay_s` earlier."""
+    told: tuple[Told, ...] = ()
+    """In the order in which they are to be told."""
+
+
+class Pipeline:
+    """Iterates lists of steps, in order within each source, until all sources have ended or `stop` was called.
+
+    A context manager: entering loads the models; the sources are opened when iteration begins. An empty list is a
+    turn without news. Raises SourceError when iteration begins for a source that cannot be opened; for one that fails
+    later only after the others have ended.
+    """
+
+    def __init__(self, settings: Settings, sources: Sequence[Source], scorer: Scorer) -> None:
+        """`scorer` is entered already, and stays open."""
+        example = Decoder(settings.decode, scorer.calibration, source="", face=0)
+        self.thresholds = example.thresholds
+        """Thresholds of micro and macro in force."""
+        self.delay_s = example.latency_s
+        """How much earlier than their frame smoothed scores belong."""
+        self._scorer = scorer
+        self._ready = threading.Condition()
+        self._streams = [_Stream(source, settings, scorer, self._ready) for source in sources]
+        self._stop = False
+
+    @property
+    def dropped(self) -> int:
+        """Frames of live sources dropped so far because the rest was too slow."""
+        return sum(stream.dropped for stream in self._streams)
+
+    def stop(self) -> None:
+        """Ask for the end: no more frames are taken in, what is under way is finished. Any thread may call it."""
+        self._stop = True
+
+    def __enter__(self) -> "Pipeline":
+        self._stack = ExitStack()
+        self._stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+        cv2.setNumThreads(1)  # the cores are busy with threads of our own; more only get in each other's way
+        with ExitStack() as opening:
+            opening.push(self._stack)
+            for stream in self._streams:
+                self._stack.enter_context(stream.aligner)
+            opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def __iter__(self) -> Iterator[list[Step]]:
+        yield [stream.says("connecting") for stream in self._streams]
+        with ExitStack() as opened:
+            for stream in self._streams:
+                opened.enter_context(stream)
+            while watched := [stream for stream in self._streams if not stream.ended]:
+                self._wait(watched)
+                begun = [(stream, step) for stream in watched for step in stream.take()]
+                clips = [stream.clips(step) for stream, step in begun]
+                scores = iter(self._score(list(chain.from_iterable(clips))))
+                yield [
+                    stream.decode(step, list(islice(scores, len(own))))
+                    for (stream, step), own in zip(begun, clips, strict=True)
+                ]
+                if self._stop:
+                    for stream in watched:
+                        stream.stop()
+        self._raise_failures()
+
+    def _wait(self, watched: Sequence["_Stream"]) -> None:
+        with self._ready:
+            self._ready.wait_for(lambda: any(stream.has_news for stream in watched), TICK_S)
+
+    def _score(self, clips: list[Clip]) -> list[Scores]:
+        if not clips:
+            return []
+        batch = clips[0].frames[None] if len(clips) == 1 else np.stack([clip.frames for clip in clips])
+        return [
+            Scores(float(micro), float(macro), clip.face, clip.source, clip.index, clip.t_s, clip.arrival_s)
+            for clip, (micro, macro) in zip(clips, self._scorer.score(batch), strict=True)
+        ]
+
+    def _raise_failures(self) -> None:
+        failures = [stream.failure for stream in self._streams if stream.failure is not None]
+        if failures:
+            raise SourceError("\n".join(str(failure) for failure in failures)) from failures[0]
+
+
+class _Stream:
+    """One source on its way: its two threads, and for each face what remembers."""
+
+    def __init__(self, source: Source, settings: Settings, scorer: Scorer, ready: threading.Condition) -> None:
+        self.aligner = Aligner(settings.align, source.name)
+        self.source = source
+        self.ended = False
+        self.failure: SourceError | None = None
+        self._settings = settings
+        self._scorer = scorer
+        self._ready = ready
+        self._faces: dict[int, tuple[ClipBuffer, Decoder]] = {}
+        self._frames: HandOver[Frame] | LiveHandOver | None = None
+        self._now_s: float | None = None
+
+    def __enter__(self) -> "_Stream":
+        with ExitStack() as opening:
+            opening.enter_context(self.source)
+            self._frames = frames = self._reader()
+            opening.enter_context(frames)
+            tracked = _track(frames, self.aligner)
+            name = f"livespot-track-{self.source.name}"
+            self._found = opening.enter_context(HandOver(tracked, FACE_QUEUE_FRAMES, self._ready, name))
+            opening.callback(frames.stop)
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    @property
+    def has_news(self) -> bool:
+        return self._found.waiting or self._found.ended
+
+    @property
+    def dropped(self) -> int:
+        return self._frames.dropped if isinstance(self._frames, LiveHandOver) else 0
+
+    def stop(self) -> None:
+        if self._frames is not None:
+            self._frames.stop()
+
+    def take(self) -> list[Step]:
+        """What the tracker found next, if it found something; at the end, the last words."""
+        try:
+            steps = [self._begin(*found) for found in self._found.take(1)]
+        except SourceError as error:
+            self.failure, steps = error, []
+        if self._found.ended:
+            self.ended = True
+            note = str(self.failure) if self.failure else self.source.note
+            events = [event for face in list(self._faces) for event in self._forget(face)]
+            steps.append(Step(self.source.name, told=(*events, *self.says("ended", note).told)))
+        return steps
+
+    def clips(self, step: Step) -> list[Clip]:
+        """Normalise and buffer the faces of a step; what is to be scored."""
+        return [clip for face in step.faces for clip in self._of(face.face)[0].push(face, local_contrast(face.crop))]
+
+    def decode(self, step: Step, scores: Sequence[Scores]) -> Step:
+        """The step with the scores of its clips and the events that they decide."""
+        smoothed: list[tuple[float, float]] = []
+        told = list(step.told)
+        for item in scores:
+            decoder = self._of(item.face)[1]
+            told += decoder.push(item)
+            smoothed.append(decoder.smoothed)
+        return replace(step, scores=tuple(scores), smoothed=tuple(smoothed), told=tuple(told))
+
+    def says(self, state: State, detail: str = "") -> Step:
+        """A step that only tells what the source is doing."""
+        status = Status(self.source.name, state, self._now_s or 0.0, detail)
+        return Step(self.source.name, told=(status,))
+
+    def _reader(self) -> HandOver[Frame] | LiveHandOver:
+        capture, name = self._settings.capture, f"livespot-read-{self.source.name}"
+        if self.source.live:
+            return LiveHandOver(self.source, capture.live_queue_frames, capture.staleness_s, name=name)
+        return HandOver(self.source, FILE_QUEUE_FRAMES, name=name)
+
+    def _begin(self, frame: Frame | None, found: Sequence[Face | Gap]) -> Step:
+        """The step of what the tracker handed on, its gaps already told to the faces that they break off."""
+        told: list[Told] = []
+        if frame is not None:
+            told += self.says("running").told if self._now_s is None else ()
+            self._now_s = frame.t_s
+        for gap in found:
+            if isinstance(gap, Gap):
+                told += (gap, *self._break(gap))
+        faces = tuple(face for face in found if isinstance(face, Face))
+        return Step(self.source.name, frame, faces, told=tuple(told))
+
+    def _break(self, gap: Gap) -> list[Event]:
+        """A lost face is forgotten; so are all, where the source was gone for longer than a face may be missed."""
+        if gap.face is not None:
+            return self._forget(gap.face)
+        if gap.reason != "reconnect" and gap.to_s - gap.from_s <= self._settings.align.max_gap_s:
+            return []
+        return [event for face in list(self._faces) for event in self._forget(face)]
+
+    def _forget(self, face: int) -> list[Event]:
+        _, decoder = self._faces.pop(face, (None, None))
+        return decoder.flush() if decoder else []
+
+    def _of(self, face: int) -> tuple[ClipBuffer, Decoder]:
+        """What remembers for a face; made at its first sight."""
+        if face not in self._faces:
+            decoder = Decoder(self._settings.decode, self._scorer.calibration, self.source.name, face)
+            self._faces[face] = (ClipBuffer(self._scorer.clip), decoder)
+        return self._faces[face]
+
+
+def _track(frames: Iterable[Frame | Gap], aligner: Aligner) -> Iterator[Found]:
+    """Runs in the tracker thread: what the aligner finds in each frame, and the source's gaps in their place."""
+    for item in with_gaps(frames):
+        if isinstance(item, Gap):
+            yield None, [item]
+        else:
+            yield item, aligner.push(item)

@@ -107,7 +107,7 @@ class DecodeSettings(_Model):
 class PublishSettings(_Model):
     """The event stream."""
 
-    endpoint: str = Field(default="tcp://127.0.0.1:5556", pattern=r"^(tcp|ipc|inproc)://.+")
+    endpoint: str = Field(default="tcp://127.0.0.1:5556", pattern=r"^(tcp|ipc)://.+")
     scores: bool = False
     """Publish the scores of every frame as well."""
     heartbeat_s: Positive = 1.0

@@ -128,7 +128,11 @@ class HandOver(_Line[T, T], Generic[T]):
     """
 
     def __init__(
-        self, items: Iterable[T], capacity: int, ready: threading.Condition | None = None, name: str = "hand-over"
+        self,
+        items: Iterable[T],
+        capacity: int,
+        ready: threading.Condition | None = None,
+        name: str = "livespot-hand-over",
     ) -> None:
         super().__init__(items, ready, name)
         self._room = threading.Semaphore(capacity)
@@ -161,7 +165,7 @@ class LiveHandOver(_Line[Frame, Frame | Gap]):
         capacity: int,
         staleness_s: float,
         ready: threading.Condition | None = None,
-        name: str = "live-hand-over",
+        name: str = "livespot-live-hand-over",
     ) -> None:
         super().__init__(frames, ready, name)
         self.dropped = 0

@@ -16,13 +16,6 @@ LONG_S = 60.0
 PATIENCE_S = 10.0
 
 
-@pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    assert set(threading.enumerate()) == before
-
-
 def numbers(threads: set[int]) -> Iterator[int]:
     for number in range(1000):
         threads.add(threading.get_ident())

@@ -13,7 +13,8 @@ LEVELS = (
     {"capture", "align", "normalise", "buffer", "infer", "decode", "publish", "nets", "motion"}
     | {"tables", "plot", "overlay"},
     {"pipeline", "datasets", "evaluation", "synth", "export"},
-    {"training", "bench", "demo", "doctor"},
+    {"training", "doctor", "live", "spotting"},
+    {"bench", "demo"},
     {"cli"},
     {"__init__", "__main__"},
 )

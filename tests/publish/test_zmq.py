@@ -87,6 +87,12 @@ def test_numbers_run_from_zero_without_holes_in_each_topic_of_several_sources() 
     assert len({message["publisher"] for message in received}) == 1
 
 
+def test_publishing_returns_the_message_that_arrives() -> None:
+    with joined() as (publisher, subscription):
+        sent = publisher.publish(CLOSE)
+        assert arrived(subscription, 1) == [sent]
+
+
 def test_a_subscriber_needs_nothing_but_the_contract() -> None:
     context = zmq.Context()
     sub = context.socket(zmq.SUB)

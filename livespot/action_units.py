@@ -136,7 +136,7 @@ class SkinField:
     """How the skin of one face moves under given intensities.
 
     `landmarks_px` float32 (468, 2) in pixels of the picture to be moved, of `size` (height, width). A unit's field is
-    computed when first asked for, on a grid of `GRID_IOD`, and kept.
+    computed when first asked for, on the points `grid_px` (x, y) that lie about `GRID_IOD` apart, and kept.
     """
 
     def __init__(self, landmarks_px: NDArray[np.float32], size: tuple[int, int]) -> None:
@@ -145,7 +145,7 @@ class SkinField:
         self._landmarks = landmarks_px
         eyes = landmarks_px[EYE_OUTER_RIGHT] - landmarks_px[EYE_OUTER_LEFT]
         self._x_axis = eyes / self.iod_px
-        self._x, self._y = _grid(size, GRID_IOD * self.iod_px)
+        self.grid_px = _grid(size, GRID_IOD * self.iod_px)
         self._units: dict[str, NDArray[np.float32]] = {}
 
     @property
@@ -167,7 +167,7 @@ class SkinField:
 
     def coarse_iod(self, intensities: Mapping[str, float]) -> NDArray[np.float32]:
         """Summed field float32 (rows, columns, 2) in IOD on the coarse grid."""
-        field = np.zeros((*self._x.shape, 2), np.float32)
+        field = np.zeros((*self.grid_px[0].shape, 2), np.float32)
         for name, intensity in intensities.items():
             if intensity:
                 field += np.float32(intensity) * self.unit(name)
@@ -179,26 +179,28 @@ class SkinField:
 
     def came_from_px(self, intensities: Mapping[str, float]) -> NDArray[np.float32]:
         """How far the skin now seen at each pixel has come: float32 (height, width, 2); the picture is read there."""
-        return self._enlarge(backward(self._coarse_px(intensities), self._spacing_px))
+        return self._enlarge(backward(self._coarse_px(intensities), self.spacing_px))
 
     def _coarse_px(self, intensities: Mapping[str, float]) -> NDArray[np.float32]:
         return self.coarse_iod(intensities) * np.float32(self.iod_px)
 
     @property
-    def _spacing_px(self) -> tuple[float, float]:
-        rows, columns = self._x.shape
+    def spacing_px(self) -> tuple[float, float]:
+        """Distance (x, y) between the points of the coarse grid."""
+        rows, columns = self.grid_px[0].shape
         return self.size[1] / columns, self.size[0] / rows
 
     def _enlarge(self, coarse: NDArray[np.float32]) -> NDArray[np.float32]:
         return _float32(cv2.resize(coarse, (self.size[1], self.size[0]), interpolation=cv2.INTER_LINEAR))
 
     def _unit(self, name: str) -> NDArray[np.float32]:
-        field = np.zeros((*self._x.shape, 2))
+        x_px, y_px = self.grid_px[0][0], self.grid_px[1][:, 0]
+        field = np.zeros((*self.grid_px[0].shape, 2))
+        cos, sin = self._x_axis
         for push in UNITS[name]:
             x, y = self._landmarks[push.landmark]
-            distance_iod = ((self._x - x) ** 2 + (self._y - y) ** 2) / self.iod_px**2
-            bump = np.exp(-distance_iod / (2 * push.radius_iod**2))
-            cos, sin = self._x_axis
+            width_px = push.radius_iod * self.iod_px
+            bump = np.outer(_bell((y_px - y) / width_px), _bell((x_px - x) / width_px))
             field += bump[..., None] * (push.dx * cos - push.dy * sin, push.dx * sin + push.dy * cos)
         return (field / _peak(field)).astype(np.float32)
 
@@ -245,6 +247,12 @@ def course(t_s: float, onset_s: float, apex_s: float, offset_s: float, hold_s: f
 
 def _rise(share: float) -> float:
     return float(0.5 - 0.5 * np.cos(np.pi * share))
+
+
+def _bell(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A Gaussian in two dimensions is the product of two of these."""
+    bell: NDArray[np.float64] = np.exp(-(x**2) / 2)
+    return bell
 
 
 def _float32(array: NDArray[Any]) -> NDArray[np.float32]:

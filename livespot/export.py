@@ -1,0 +1,92 @@
+"""A checkpoint becomes an engine: an ONNX file that says what it is fed and how its scores become events."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from livespot.errors import EngineError
+from livespot.files import replacing
+from livespot.infer.metadata import KEY, EngineMetadata
+from livespot.nets.checkpoint import Checkpoint
+from livespot.nets.yap2022 import CLIP, Yap2022
+from livespot.records import Calibration
+
+PARITY = 1e-5
+"""Largest difference of any score between PyTorch and ONNX Runtime: float32 rounding, not another network."""
+
+OPSET = 17
+
+PROVISIONAL = Calibration(cutoff_hz=5.0, micro_threshold=0.5, macro_threshold=0.5)
+"""Until the network has been calibrated on validation data."""
+
+
+def export(
+    checkpoint: Path,
+    onnx_path: Path,
+    calibration: Calibration = PROVISIONAL,
+    validation: dict[str, Any] | None = None,
+) -> float:
+    """Write the network of `checkpoint` to `onnx_path`; input "clips" (N, 2, 2, 112, 112), output "scores" (N, 2).
+
+    `validation` is stored with the weights, for people to read. Returns the largest difference of a score between
+    PyTorch and ONNX Runtime; raises EngineError, and writes nothing, where it exceeds `PARITY`.
+    """
+    kept = Checkpoint.load(checkpoint)
+    net = Yap2022()
+    net.load_state_dict(kept.weights)
+    net.eval()
+    with replacing(onnx_path) as part:
+        _write(net, part)
+        _describe(part, EngineMetadata("yap2022", CLIP, calibration, _trained(kept, validation or {})))
+        return _checked_parity(net, part)
+
+
+def _trained(kept: Checkpoint, validation: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "commit": kept.commit,
+        "seed": kept.settings["seed"],
+        "steps": kept.step,
+        "data": "synthetic: expressions warped into still portraits",
+        "frames": kept.metrics,
+        "events": validation,
+    }
+
+
+def _write(net: Yap2022, path: Path) -> None:
+    example = torch.zeros(2, *CLIP.shape)
+    with warnings.catch_warnings():
+        # The exporter by tracing is announced to go; it writes one plain graph, which ONNX Runtime fuses best.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net, (example,), str(path), input_names=["clips"], output_names=["scores"], opset_version=OPSET,
+            dynamic_axes={"clips": {0: "n"}, "scores": {0: "n"}}, dynamo=False,
+        )  # fmt: skip
+
+
+def _describe(path: Path, metadata: EngineMetadata) -> None:
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {KEY: metadata.to_json()})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _checked_parity(net: Yap2022, path: Path) -> float:
+    clips = np.random.default_rng(0).normal(size=(8, *CLIP.shape)).astype(np.float32)
+    with torch.no_grad():
+        wanted = net(torch.from_numpy(clips)).numpy()
+    difference = float(np.abs(_run(path, clips) - wanted).max())
+    if not difference <= PARITY:
+        raise EngineError(f"{path}: scores differ from PyTorch's by {difference:.1e}; expected at most {PARITY:.0e}")
+    return difference
+
+
+def _run(path: Path, clips: NDArray[np.float32]) -> NDArray[np.float32]:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    scores: NDArray[np.float32] = session.run(["scores"], {"clips": clips})[0]
+    return scores

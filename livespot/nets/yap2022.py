@@ -1,0 +1,139 @@
+"""Yap 2022: two-stream 3D-CNN with temporal reference frames (https://doi.org/10.1145/3503161.3551570).
+
+Input float32 (N, 2 streams, 2 frames, 112, 112): local contrast normalised pairs (reference, current) of k_micro and
+k_macro. Output (N, 2): micro, macro. Both streams share all weights.
+
+    pair -> three depthwise-separable blocks -> global average pooling --+
+    pair -> three depthwise-separable blocks -> global average pooling --+-> residual dense -> micro, macro
+
+Where this differs from the paper:
+- The pair is (past, current), not (current, future): no look-ahead.
+- Normalisation runs before the network, once a frame, not once a pair.
+- A kernel over both frames of a pair without padding in time is a 2-D convolution of a two-channel picture. It is
+  written as one: the same numbers, three times as fast. After it no time axis is left.
+- Global pooling forgets where a face moved. The last activation therefore adds a learned bias for each place, so that a
+  feature can answer to brows alone or to lip corners alone; pooling stays global.
+- In training the last feature map is also asked for the true displacement of the skin (`motion`): the network is taught
+  to measure before it judges. That head is not part of the exported network.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from livespot.records import CROP_PX, ClipSpec
+
+CLIP = ClipSpec()
+"""Test-time distances: 6 and about 19 to 24 frames at 30 fps, the paper's k-th frames for CAS(ME)2."""
+
+
+DIFFERENCE_GAIN = 2.0
+"""The first kernels see mean and difference of the two frames: the same functions as on the frames themselves, but a
+faint motion, a few per cent of either frame, is not lost among what both share. The gain evens out their contrast."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One depthwise-separable convolution."""
+
+    features: int
+    kernel_px: int
+    stride_px: int
+
+
+@dataclass(frozen=True)
+class Yap2022Settings:
+    """What the paper leaves open. It publishes no channels, kernels, strides, dropout or dense width."""
+
+    stem_filters: int = 32
+    """Space-time filters on the grey pair: several orientations, scales and phases of moving edges."""
+    blocks: tuple[Block, Block, Block] = (Block(48, 8, 4), Block(64, 5, 2), Block(128, 5, 1))
+    """Stride 4 at once: half of the cost lies in the first block. 8 px kernels see edges move by up to 4 px there,
+    the next by 20. The last map has 14x14 cells of 8 px, fine enough to tell a brow from a lid."""
+    dense: int = 128
+    """Half of the pooled features of both streams: a bottleneck, as in ResNet."""
+    dropout: float = 0.05
+    """Light: samples never repeat, and measuring suffers from dropped features."""
+
+
+class SeparableBlock(nn.Module):
+    """Depthwise, then pointwise convolution, each with batch normalisation and ReLU as in MobileNet; then dropout.
+
+    Every filter of the `first` block spans both frames of the one grey picture. The last ReLU is left to the caller.
+    """
+
+    def __init__(self, inputs: int, filters: int, block: Block, dropout: float, first: bool = False) -> None:
+        super().__init__()
+        padding = (block.kernel_px - 1) // 2
+        groups = 1 if first else inputs
+        self.depthwise = nn.Sequential(
+            nn.Conv2d(inputs, filters, block.kernel_px, block.stride_px, padding, groups=groups, bias=False),
+            nn.BatchNorm2d(filters),
+            nn.ReLU(),
+        )
+        self.pointwise = nn.Sequential(
+            nn.Conv2d(filters, block.features, 1, bias=False), nn.BatchNorm2d(block.features)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features before their activation."""
+        features: Tensor = self.dropout(self.pointwise(self.depthwise(x)))
+        return features
+
+
+class ResidualDense(nn.Module):
+    """Two fully connected layers with a skip."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape as `x`."""
+        changed: Tensor = x + self.layers(x)
+        return changed
+
+
+class Yap2022(nn.Module):
+    """Clips (N, 2, 2, 112, 112) to probabilities (N, 2), micro and macro."""
+
+    def __init__(self, settings: Yap2022Settings | None = None) -> None:
+        super().__init__()
+        settings = settings or Yap2022Settings()
+        first, second, third = settings.blocks
+        self.first = SeparableBlock(2, settings.stem_filters, first, settings.dropout, first=True)
+        self.second = SeparableBlock(first.features, first.features, second, settings.dropout)
+        self.third = SeparableBlock(second.features, second.features, third, settings.dropout)
+        self.cells = CROP_PX // (first.stride_px * second.stride_px * third.stride_px)
+        self.place = nn.Parameter(torch.zeros(third.features, self.cells, self.cells))
+        pooled = len(CLIP.references_s) * third.features
+        self.residual = ResidualDense(pooled, settings.dense, settings.dropout)
+        self.judge = nn.Linear(pooled, 2)
+        self.motion = nn.Conv2d(third.features, 2, 1)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Probabilities (N, 2)."""
+        return torch.sigmoid(self.logits(self.measure(clips)))
+
+    def measure(self, clips: Tensor) -> Tensor:
+        """Last feature map before its activation, (N * streams, features, cells, cells)."""
+        reference, current = torch.split(clips.flatten(0, 1), 1, dim=1)  # (N * streams, 1, 112, 112) each
+        pairs = torch.cat(((reference + current) / 2, DIFFERENCE_GAIN * (current - reference)), dim=1)
+        pairs = torch.relu(self.first(pairs))  # (.., 28, 28)
+        pairs = torch.relu(self.second(pairs))  # (.., 14, 14)
+        features: Tensor = self.third(pairs)
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Judgement (N, 2) before the sigmoid."""
+        pooled = torch.relu(features + self.place).mean((2, 3))  # (N * streams, features)
+        both = pooled.reshape(-1, self.judge.in_features)  # (N, streams * features)
+        judged: Tensor = self.judge(torch.relu(self.residual(both)))
+        return judged
+
+    def displacement_px(self, features: Tensor) -> Tensor:
+        """Training only: displacement (N, streams, 2, cells, cells) from reference to current frame."""
+        motion: Tensor = self.motion(features)
+        return motion.reshape(-1, len(CLIP.references_s), *motion.shape[1:])

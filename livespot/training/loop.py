@@ -1,0 +1,152 @@
+"""Training of the two-stream 3D-CNN: one visible loop that can be killed at any moment and goes on where it was."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from livespot.errors import SettingsError
+from livespot.nets.checkpoint import Checkpoint, commit
+from livespot.nets.yap2022 import Yap2022
+from livespot.synth.pairs import Batch, Portrait, batches, load_portraits
+from livespot.training.losses import judgement_loss, motion_loss
+from livespot.training.settings import TrainSettings, load_train_settings
+from livespot.training.validation import validate
+
+VALIDATION_SAMPLES = 1024
+REPORT_EVERY = 100
+
+
+def train(config_path: Path, out: Path, faces: Path) -> Path:
+    """Train on the portraits of `faces` as `config_path` says; returns the checkpoint `out`/checkpoint.pt.
+
+    Where the checkpoint exists the run goes on from it. Progress goes to the screen and to `out`/metrics.jsonl.
+    Raises SettingsError where the settings are wrong or differ from those of the run that is to go on.
+    """
+    settings = load_train_settings(config_path)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "checkpoint.pt"
+    torch.manual_seed(settings.seed)
+    torch.set_num_threads(1)
+    portraits = load_portraits(faces)
+    names = sorted(portraits)
+    split = {"training": names[: -settings.validation_faces], "validation": names[-settings.validation_faces :]}
+    net = Yap2022().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    metrics: dict[str, float] = {}
+    first = 0
+    if path.exists():
+        first, metrics = _resume(path, net, optimiser, settings, split)
+    samples = _samples([portraits[name] for name in split["training"]], settings, first)
+    unseen = validation_samples([portraits[name] for name in split["validation"]], settings.seed)
+    console, saved_s = Console(), time.monotonic()
+
+    for step in range(first, settings.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * schedule(step, settings)
+        clips, labels, visible_iod, truth_px = next(samples)
+        features = net.measure(clips)
+        judged = judgement_loss(net.logits(features), labels, visible_iod, settings)
+        measured = motion_loss(net.displacement_px(features), truth_px, settings)
+        optimiser.zero_grad()
+        torch.autograd.backward(judged + measured)
+        torch.nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_norm)
+        optimiser.step()
+
+        done = step + 1
+        if done % REPORT_EVERY == 0:
+            losses = {"judgement_loss": judged.item(), "motion_loss": measured.item()}
+            _report(console, out / "metrics.jsonl", done, settings.steps, losses)
+        if done % settings.validate_every == 0 or done == settings.steps:
+            metrics = validate(net, unseen)
+            _report(console, out / "metrics.jsonl", done, settings.steps, metrics)
+        if time.monotonic() - saved_s > settings.checkpoint_every_s or done == settings.steps:
+            _checkpoint(done, net, optimiser, settings, split, metrics).save(path)
+            saved_s = time.monotonic()
+    return path
+
+
+def schedule(step: int, settings: TrainSettings) -> float:
+    """Share of the learning rate: a linear start, then a cosine to zero."""
+    warm = min(1.0, (step + 1) / settings.warmup_steps)
+    return warm * (0.5 + 0.5 * math.cos(math.pi * step / settings.steps))
+
+
+def validation_samples(portraits: list[Portrait], seed: int) -> list[Batch]:
+    """The same samples for every validation, drawn apart from those of training."""
+    size = 64
+    return list(islice(batches(portraits, size, seed + 1), VALIDATION_SAMPLES // size))
+
+
+class _Stream(IterableDataset[tuple[Tensor, ...]]):
+    """Rendered samples of one worker process, each followed by its mirror image, as one batch a step."""
+
+    def __init__(self, portraits: list[Portrait], settings: TrainSettings, first: int) -> None:
+        self._portraits, self._settings, self._first = portraits, settings, first
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        cv2.setNumThreads(1)
+        for batch in batches(self._portraits, self._settings.samples_per_step, self._settings.seed, self._first):
+            yield with_mirror_images(batch)
+
+
+def with_mirror_images(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Clips, labels, visible_iod and truth_px of `batch` and of every face seen in a mirror: the paper's flip."""
+    clips, labels, visible_iod, truth_px = (torch.from_numpy(array) for array in vars(batch).values())
+    mirrored_px = truth_px.flip(-1) * torch.tensor([-1.0, 1.0])[:, None, None]
+    return (
+        torch.cat((clips, clips.flip(-1))),
+        labels.repeat(2, 1),
+        visible_iod.repeat(2),
+        torch.cat((truth_px, mirrored_px)),
+    )
+
+
+def _samples(portraits: list[Portrait], settings: TrainSettings, first: int) -> Iterator[tuple[Tensor, ...]]:
+    return iter(DataLoader(_Stream(portraits, settings, first), batch_size=None, num_workers=1, prefetch_factor=8))
+
+
+def _resume(
+    path: Path, net: Yap2022, optimiser: torch.optim.Optimizer, settings: TrainSettings, split: dict[str, list[str]]
+) -> tuple[int, dict[str, float]]:
+    kept = Checkpoint.load(path)
+    if TrainSettings.model_validate(kept.settings) != settings or kept.split != split:
+        raise SettingsError(f"{path} belongs to a run with other settings or faces: give another --out, or delete it")
+    net.load_state_dict(kept.weights)
+    optimiser.load_state_dict(kept.optimiser)
+    torch.set_rng_state(kept.random)
+    return kept.step, kept.metrics
+
+
+def _checkpoint(
+    step: int,
+    net: Yap2022,
+    optimiser: torch.optim.Optimizer,
+    settings: TrainSettings,
+    split: dict[str, list[str]],
+    metrics: dict[str, float],
+) -> Checkpoint:
+    return Checkpoint(
+        step=step,
+        weights=net.state_dict(),
+        optimiser=optimiser.state_dict(),
+        random=torch.get_rng_state(),
+        settings=settings.model_dump(),
+        split=split,
+        metrics=metrics,
+        commit=commit(),
+    )
+
+
+def _report(console: Console, log: Path, step: int, steps: int, figures: dict[str, float]) -> None:
+    console.print(f"step {step}/{steps}  " + "  ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, **figures}) + "\n")

@@ -1,0 +1,29 @@
+"""The loss: equation 2 of Yap 2022, and the true displacement as a second teacher."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from livespot.synth.pairs import face_cells
+from livespot.training.settings import TrainSettings
+
+
+def judgement_loss(logits: Tensor, labels: Tensor, visible_iod: Tensor, settings: TrainSettings) -> Tensor:
+    """Weighted binary cross-entropy of logits and labels (N, 2); visible_iod (N,).
+
+    Equation 2 with the sign of its second term corrected: - sum_i M_i [W t_i log s_i + (1 - t_i) log(1 - s_i)].
+    """
+    loss = functional.binary_cross_entropy_with_logits(
+        logits, labels, pos_weight=torch.tensor(settings.positive_weight), reduction="none"
+    )
+    unseen = (labels > 0) & (visible_iod < settings.visible_iod)[:, None]
+    weight = torch.where(unseen, settings.invisible_weight, 1.0) * torch.tensor(settings.class_weights)
+    return (loss * weight).mean()
+
+
+def motion_loss(motion_px: Tensor, truth_px: Tensor, settings: TrainSettings) -> Tensor:
+    """Smooth L1 between measured and true displacement (N, streams, 2, cells, cells) in px, on the face alone."""
+    knee_px = settings.motion_knee_px
+    loss = functional.smooth_l1_loss(motion_px, truth_px, beta=knee_px, reduction="none")
+    face = torch.from_numpy(face_cells())
+    return settings.motion_weight * (loss * face).mean() / face.mean()

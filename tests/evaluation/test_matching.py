@@ -37,7 +37,8 @@ def test_a_video_without_truth_makes_every_prediction_a_false_alarm() -> None:
 def test_counts_add_and_f1_is_taken_from_the_sum() -> None:
     total = Counts(tp=1) + Counts(fp=3, fn=1)
     assert total == Counts(tp=1, fp=3, fn=1)
-    assert (total.precision, total.recall, total.f1) == (0.25, 0.5, pytest.approx(1 / 3))
+    assert (total.precision, total.recall) == (0.25, 0.5)
+    assert total.f1 == pytest.approx(1 / 3)
 
 
 def test_nothing_to_find_and_nothing_found_scores_zero() -> None:

@@ -107,7 +107,7 @@ def _video(what: str) -> Finding:
 
 
 def _cameras(what: str) -> Finding:
-    from livespot.capture.opencv import found_cameras
+    from livespot.capture.trouble import found_cameras
 
     devices = found_cameras()
     if not devices:

@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from livespot import doctor
-from livespot.capture import opencv
+from livespot.capture import trouble
 from livespot.config import PublishSettings
 from livespot.doctor import Finding, examine, exit_code
 
@@ -94,14 +94,14 @@ def test_a_port_in_use_is_found() -> None:
 
 def test_a_camera_that_does_not_open_is_found_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "video97").touch()
-    monkeypatch.setattr(opencv, "DEVICES", tmp_path)
+    monkeypatch.setattr(trouble, "DEVICES", tmp_path)
     finding = found("cameras")
     assert finding.state == "warning"
     assert finding.found.startswith(f"camera 97 cannot be opened: {tmp_path}/video97 exists but")
 
 
 def test_no_camera_is_only_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opencv, "DEVICES", tmp_path)
+    monkeypatch.setattr(trouble, "DEVICES", tmp_path)
     finding = found("cameras")
     assert (finding.state, finding.found) == ("warning", "none")
 

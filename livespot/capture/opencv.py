@@ -4,7 +4,6 @@ OpenCV turns pictures upright itself where a file says how they were held.
 """
 
 import os
-import socket
 import sys
 import threading
 import time
@@ -13,7 +12,6 @@ from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from livespot.capture.source import in_real_time, redact
 from livespot.capture.timeline import Timeline
+from livespot.capture.trouble import head_of, why_no_camera, why_no_stream, why_no_video
 from livespot.config import CaptureSettings
 from livespot.errors import SourceError
 from livespot.records import Frame
@@ -37,12 +36,6 @@ STAMP_BELIEVED_S = 1e9
 COUNT_SLACK_FRAMES = 1
 """Containers without an index estimate their frames from the duration: one off is no damage."""
 
-HEAD_BYTES = 4096
-
-DEVICES = Path("/dev")
-
-PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-
 LOW_DELAY = "fflags;nobuffer|flags;low_delay"
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -51,7 +44,26 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 _OPENING = threading.Lock()
 
 
-class VideoFile:
+class _Capturing:
+    """Holds a capture while it is open."""
+
+    _capture: cv2.VideoCapture | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    @property
+    def _opened(self) -> cv2.VideoCapture:
+        if self._capture is None:
+            raise RuntimeError(f"{type(self).__name__} is not open; use it in a with statement")
+        return self._capture
+
+
+class VideoFile(_Capturing):
     """A video file: every frame, however long the consumer takes.
 
     `loop` starts it over for ever: time and index go on, the epoch rises by one each turn. `paced` plays it at its
@@ -66,23 +78,15 @@ class VideoFile:
         self.note = ""
         self._path = path
         self._loop = loop
-        self._capture: cv2.VideoCapture | None = None
 
     def __enter__(self) -> "VideoFile":
-        head = _head(self._path)
+        head = head_of(self._path)
         self._capture = _open(str(self._path), cv2.CAP_FFMPEG)
         if self._capture is None:
-            raise SourceError(f"{self._path} cannot be read as video: {_why_no_video(self._path, head)}")
+            raise SourceError(f"{self._path} cannot be read as video: {why_no_video(self._path, head)}")
         self.fps = _declared_fps(self._capture)
         self.frame_count = _declared_count(self._capture)
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until the file ends. Raises SourceError where not one picture can be decoded."""
@@ -93,9 +97,8 @@ class VideoFile:
         timeline = Timeline(interval_s)
         index = 0
         for epoch in count():
-            assert self._capture is not None, "a source is entered before it is iterated"
             first_index = index
-            for picture in _pictures(self._capture):
+            for picture in _pictures(self._opened):
                 t_s = timeline.place(picture.stamp_s, index * interval_s)
                 yield Frame(picture.image, self.name, index, t_s, picture.arrival_s, epoch)
                 index += 1
@@ -114,14 +117,13 @@ class VideoFile:
             self.note = f"declared {self.frame_count} frames, {read} could be read: the file ends early or is damaged"
 
     def _start_over(self) -> None:
-        assert self._capture is not None
-        self._capture.release()
+        self._opened.release()
         self._capture = _open(str(self._path), cv2.CAP_FFMPEG)
         if self._capture is None:
             raise SourceError(f"{self._path} cannot be opened again: it was removed or replaced while it looped")
 
 
-class Webcam:
+class Webcam(_Capturing):
     """A local camera by its index. Stream time is the driver's, or the arrival where the driver tells none."""
 
     def __init__(self, index: int, name: str) -> None:
@@ -131,7 +133,6 @@ class Webcam:
         self.frame_count: int | None = None
         self.note = ""
         self._index = index
-        self._capture: cv2.VideoCapture | None = None
 
     def __enter__(self) -> "Webcam":
         backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
@@ -141,18 +142,10 @@ class Webcam:
         self.fps = _declared_fps(self._capture)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
-
     def __iter__(self) -> Iterator[Frame]:
         """Frames until the camera stops. Raises SourceError where it never gives one."""
-        assert self._capture is not None, "a source is entered before it is iterated"
         delivered = 0
-        for frame in _live_frames(self._capture, self.name, self.fps):
+        for frame in _live_frames(self._opened, self.name, self.fps):
             yield frame
             delivered += 1
         if delivered == 0:
@@ -160,7 +153,7 @@ class Webcam:
         self.note = f"camera {self._index} stopped after {delivered} frames: unplugged, or taken by another program"
 
 
-class NetworkStream:
+class NetworkStream(_Capturing):
     """A camera or a file behind an rtsp, rtsps, http or https address.
 
     What declares a length is a file on a web server: it is read like a file, with nothing dropped.
@@ -174,7 +167,6 @@ class NetworkStream:
         self.note = ""
         self._url = url
         self._settings = settings
-        self._capture: cv2.VideoCapture | None = None
 
     def __enter__(self) -> "NetworkStream":
         settings = self._settings
@@ -185,25 +177,17 @@ class NetworkStream:
         options = f"rtsp_transport;{settings.rtsp_transport}|{LOW_DELAY}"
         self._capture = _open(self._url, cv2.CAP_FFMPEG, limits, options)
         if self._capture is None:
-            why = _why_no_stream(self._url, settings.open_timeout_s)
+            why = why_no_stream(self._url, settings.open_timeout_s)
             raise SourceError(f"{redact(self._url)} cannot be opened: {why}")
         self.fps = _declared_fps(self._capture)
         self.frame_count = _declared_count(self._capture)
         self.live = self.frame_count is None or self._url.startswith("rtsp")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
-
     def __iter__(self) -> Iterator[Frame]:
         """Frames until the stream ends or stalls; the two look alike. Raises SourceError where none ever comes."""
-        assert self._capture is not None, "a source is entered before it is iterated"
         delivered = 0
-        for frame in _live_frames(self._capture, self.name, self.fps):
+        for frame in _live_frames(self._opened, self.name, self.fps):
             yield frame
             delivered += 1
         if delivered == 0:
@@ -229,24 +213,6 @@ def bgr8(image: NDArray[Any]) -> NDArray[np.uint8]:
     if channels != 3:
         shallow = cv2.cvtColor(shallow, cv2.COLOR_GRAY2BGR if channels == 1 else cv2.COLOR_BGRA2BGR)
     return np.asarray(shallow, np.uint8)
-
-
-def found_cameras() -> list[str]:
-    """Device files of local cameras, in order; empty where the system has none or names them otherwise."""
-    return [str(path) for path in sorted(DEVICES.glob("video[0-9]*"), key=lambda path: int(path.name[5:]))]
-
-
-def why_no_camera(index: int) -> str:
-    """The likely reason why a camera does not open, and what to try."""
-    found = found_cameras()
-    device = str(DEVICES / f"video{index}")
-    if not found:
-        return f"no {DEVICES}/video* exists; plug a camera in, or hand it into the container (--device {device})"
-    if device not in found:
-        return f"{device} does not exist; found {', '.join(found)}: give one of these numbers"
-    if not os.access(device, os.R_OK | os.W_OK):
-        return f"no permission for {device}; sudo usermod -aG video $USER, then log in again"
-    return f"{device} exists but does not give video; another program may use it, or try the next number"
 
 
 def _open(
@@ -294,61 +260,3 @@ def _declared_fps(capture: cv2.VideoCapture) -> float | None:
 def _declared_count(capture: cv2.VideoCapture) -> int | None:
     frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     return frames if frames > 0 else None
-
-
-def _head(path: Path) -> bytes:
-    """The first bytes of a file that is there and not empty."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except FileNotFoundError:
-        raise SourceError(f"no file {path}: check the path (the folder is {path.absolute().parent})") from None
-    except OSError as error:
-        raise SourceError(f"{path} cannot be opened: {error.strerror}") from None
-    if not head:
-        raise SourceError(f"{path} is empty (0 bytes): its recording or its copy failed; make it again")
-    return head
-
-
-def _why_no_video(path: Path, head: bytes) -> str:
-    if b"\0" not in head:
-        return "it holds text, whatever its name says; expected a video such as mp4, mov, avi or mkv"
-    if head[4:8] == b"ftyp" and b"moov" not in _boxes(path):
-        return "its index (moov) is missing, so the recording was cut off or is still being written"
-    return "it is damaged, or in no format that FFmpeg knows; expected a video such as mp4, mov, avi or mkv"
-
-
-def _boxes(path: Path) -> list[bytes]:
-    """Types of the top-level boxes of an MP4 file, as far as it goes."""
-    types, start, end = [], 0, path.stat().st_size
-    with path.open("rb") as file:
-        while start + 8 <= end:
-            file.seek(start)
-            header = file.read(16)
-            types.append(header[4:8])
-            size = int.from_bytes(header[:4], "big")
-            size = int.from_bytes(header[8:], "big") if size == 1 else size or end  # 1: 64 bits follow; 0: to the end
-            start += max(size, 8)
-    return types
-
-
-def _why_no_stream(url: str, timeout_s: float) -> str:
-    """The likely reason, found by knocking at the port; no request is sent."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or PORTS[parts.scheme.lower()]
-    except ValueError:
-        return "the address is malformed; expected scheme://user:password@host:port/path"
-    try:
-        with socket.create_connection((host, port), timeout_s):
-            pass
-    except socket.gaierror:
-        return f"the name {host} is not known; check its spelling and the network"
-    except TimeoutError:
-        return f"nothing answers at {host}:{port} within {timeout_s:g} s; is the camera on, and in this network?"
-    except OSError as error:
-        return f"{host}:{port}: {error.strerror}; is the camera on, and is the port right?"
-    return (
-        f"{host}:{port} accepts connections but gives no video within {timeout_s:g} s; "
-        "check path, user and password, and try the address in a player such as VLC"
-    )

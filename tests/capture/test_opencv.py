@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livespot.capture import opencv
+from livespot.capture import trouble
 from livespot.capture.opencv import NetworkStream, VideoFile, Webcam, bgr8
 from livespot.config import CaptureSettings
 from livespot.errors import SourceError
@@ -148,7 +148,7 @@ def test_nothing_but_our_message_is_printed(tmp_path: Path, capfd: pytest.Captur
 def test_a_camera_that_does_not_exist_is_refused_with_those_that_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opencv, "DEVICES", tmp_path)
+    monkeypatch.setattr(trouble, "DEVICES", tmp_path)
     assert f"no {tmp_path}/video* exists; plug a camera in" in refusal(Webcam(97, "cam97"))
     for number in (10, 2):
         (tmp_path / f"video{number}").touch()

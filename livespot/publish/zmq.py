@@ -68,10 +68,10 @@ class Publisher:
     ) -> None:
         self._close()
 
-    def publish(self, record: Record) -> None:
-        """Publish one record, with the clocks read now."""
+    def publish(self, record: Record) -> Message:
+        """Publish one record, with the clocks read now; the message that was sent."""
         now = Moment.now()
-        self._send(messages.body(record, now), now)
+        return self._send(messages.body(record, now), now)
 
     def heartbeat(self) -> None:
         """Publish a heartbeat if one is due: for every turn of the loop, with or without frames."""
@@ -88,13 +88,14 @@ class Publisher:
         pub.bind(self.endpoint)
         self.endpoint = pub.getsockopt_string(zmq.LAST_ENDPOINT)
 
-    def _send(self, body: Message, now: Moment) -> None:
+    def _send(self, body: Message, now: Moment) -> Message:
         if self._socket is None:
             raise PublishError(f"{self.endpoint} is not open: publish inside `with Publisher(...) as publisher:`")
         topic = messages.topic(body["stream"], body["kind"])
         message = messages.envelope(self._id, self._sequence[topic], now, body)
         self._sequence[topic] += 1
         self._socket.send_multipart((topic, messages.encode(message)))
+        return message
 
     def _close(self) -> None:
         if self._socket is not None:

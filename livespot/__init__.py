@@ -1,1 +1,30 @@
-"""livespot spots micro- and macro-expressions of faces in live video."""
+"""livespot spots micro- and macro-expressions of faces in live video.
+
+for event in livespot.spot("interview.mp4"):
+    print(event.type, event.onset_s, event.offset_s)
+
+with livespot.subscribe("tcp://127.0.0.1:5556") as events:
+    for event in events:
+        print(event["type"], event["onset_s"])
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from livespot.publish.subscriber import subscribe
+    from livespot.spotting import spot
+
+__all__ = ["spot", "subscribe"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded at first use: a subscriber needs no MediaPipe, a spotter no ZeroMQ."""
+    if name == "spot":
+        from livespot.spotting import spot
+
+        return spot
+    if name == "subscribe":
+        from livespot.publish.subscriber import subscribe
+
+        return subscribe
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

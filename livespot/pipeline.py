@@ -77,7 +77,8 @@ class Pipeline:
         self._scorer = scorer
         self._ready = threading.Condition()
         self._streams = [_Stream(source, settings, scorer, self._ready) for source in sources]
-        self._stop = False
+        self.stopped = False
+        """Whether `stop` was called."""
 
     @property
     def dropped(self) -> int:
@@ -86,7 +87,7 @@ class Pipeline:
 
     def stop(self) -> None:
         """Ask for the end: no more frames are taken in, what is under way is finished. Any thread may call it."""
-        self._stop = True
+        self.stopped = True
 
     def __enter__(self) -> "Pipeline":
         self._stack = ExitStack()
@@ -118,7 +119,7 @@ class Pipeline:
                     stream.decode(step, list(islice(scores, len(own))))
                     for (stream, step), own in zip(begun, clips, strict=True)
                 ]
-                if self._stop:
+                if self.stopped:
                     for stream in watched:
                         stream.stop()
         self._raise_failures()

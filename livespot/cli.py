@@ -1,0 +1,440 @@
+"""The command line: what a user asks for, turned into settings, runs and words. Nothing here knows how to spot."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from enum import IntEnum
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from livespot import config, tables
+from livespot.errors import LivespotError, SettingsError
+from livespot.files import replacing
+
+if TYPE_CHECKING:
+    from livespot.live import Meter
+    from livespot.spotting import Findings
+
+STATUS_EVERY_S = 0.25
+
+app = typer.Typer(
+    name="livespot",
+    help="Spots micro- and macro-expressions in live video and streams them as events.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+out = Console()
+err = Console(stderr=True)
+
+
+class Exit(IntEnum):
+    """Exit codes."""
+
+    DONE = 0
+    FAILED = 1
+    UNUSABLE = 2
+    """Something the user gave cannot be used; the message says what."""
+    INTERRUPTED = 130
+
+
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option("--source", "-s", help="Webcam index, rtsp:// or http:// address, file, folder of images, demo://."),
+]
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Settings in YAML; flags override them.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Any setting: --set decode.micro_threshold=0.7; repeats.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="Engine that comes with livespot, or ONNX file.")
+]
+MaxFacesOption = Annotated[int | None, typer.Option(help="Faces followed at once.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output, words on the other.")]
+PlotOption = Annotated[Path | None, typer.Option("--plot", help="Draw scores and events: .png, .svg or .pdf.")]
+
+
+@app.command(
+    epilog="Examples:  [bold]livespot run --source 0[/]   |   "
+    "[bold]livespot run -s rtsp://cam/1 -s rtsp://cam/2[/]   |   "
+    "[bold]livespot run --config configs/live.yaml --show[/]"
+)
+def run(
+    source: SourceOption = None,
+    config_file: ConfigOption = None,
+    settings: SetOption = None,
+    model: ModelOption = None,
+    max_faces: MaxFacesOption = None,
+    endpoint: Annotated[str | None, typer.Option(help="Where events are published, tcp://127.0.0.1:5556.")] = None,
+    scores: Annotated[bool, typer.Option("--scores", help="Publish the scores of every frame as well.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="A window with face, crop, scores and events.")] = False,
+    duration: Annotated[float | None, typer.Option(min=0, help="End after so many seconds.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch cameras and publish what is spotted. Ctrl-C ends it in good order."""
+    flags = {
+        "sources": tuple(source) if source else None,
+        "infer.model": model,
+        "align.max_faces": max_faces,
+        "publish.endpoint": endpoint,
+        "publish.scores": scores or None,
+    }
+    chosen = _settings(config_file, flags, settings)
+    if not chosen.sources:
+        raise SettingsError("no source is given: --source 0 for the first webcam, --source demo:// without a camera")
+    from livespot.capture import open_source, unique_names
+    from livespot.infer import OnnxScorer
+    from livespot.live import Windows, serve, stopping_on_signals
+    from livespot.pipeline import Pipeline
+    from livespot.publish.zmq import Publisher
+
+    sources = [open_source(one, chosen.capture) for one in unique_names(chosen.sources)]
+    publish = chosen.publish
+    with ExitStack() as stack:
+        publisher = stack.enter_context(Publisher(publish.endpoint, publish.heartbeat_s))
+        scorer = stack.enter_context(OnnxScorer(chosen.infer))
+        pipeline = stack.enter_context(Pipeline(chosen, sources, scorer))
+        stack.enter_context(stopping_on_signals(pipeline))
+        names = [one.name for one in sources]
+        windows = stack.enter_context(Windows(pipeline, names, chosen.align.max_faces)) if show else None
+        err.print(f"publishing on [bold]{publisher.endpoint}[/], {scorer.name}")
+        status = stack.enter_context(_status_line())
+        for turn in serve(pipeline, publisher, publish.scores, duration):
+            for message in turn.messages:
+                _tell(message, as_json)
+            status(turn.meter, pipeline.dropped)
+            if windows and not windows.show(turn):
+                pipeline.stop()
+    meter = turn.meter
+    err.print(f"{meter.frames} frames, {meter.events} events, {meter.gaps} gaps, {pipeline.dropped} frames dropped")
+
+
+@app.command(
+    epilog="Examples:  [bold]livespot spot interview.mp4 --out events.csv --plot timeline.png[/]   |   "
+    "[bold]livespot spot frames/ --json[/]"
+)
+def spot(
+    video: Annotated[str, typer.Argument(help="Video file, folder of images, or demo://?realtime=0.")],
+    out_file: Annotated[Path | None, typer.Option("--out", "-o", help="Write events: .csv or .jsonl.")] = None,
+    plot: PlotOption = None,
+    overlay: Annotated[Path | None, typer.Option(help="Write a video of what livespot sees: .mp4 or .avi.")] = None,
+    config_file: ConfigOption = None,
+    settings: SetOption = None,
+    model: ModelOption = None,
+    max_faces: MaxFacesOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Spot expressions in a recording, as fast as this machine allows."""
+    flags = {"infer.model": model, "align.max_faces": max_faces}
+    chosen = _settings(config_file, flags, settings)
+    _check_outputs(out_file, plot)
+    from livespot.infer import OnnxScorer
+    from livespot.live import stopping_on_signals
+    from livespot.overlay import Overlay, VideoWriter
+    from livespot.pipeline import Pipeline
+    from livespot.plot import timeline
+    from livespot.records import Event, Scores
+    from livespot.spotting import Findings, recording
+
+    source = recording(video, chosen)
+    findings = Findings()
+    with ExitStack() as stack:
+        scorer = stack.enter_context(OnnxScorer(chosen.infer))
+        pipeline = stack.enter_context(Pipeline(chosen, [source], scorer))
+        stack.enter_context(stopping_on_signals(pipeline))
+        drawing = Overlay(pipeline.thresholds, chosen.align.max_faces) if overlay else None
+        writer: VideoWriter | None = None
+        progress = stack.enter_context(_progress())
+        task = progress.add_task(source.name, total=None)
+        for step in chain.from_iterable(pipeline):
+            findings.add(step)
+            if step.frame is None:
+                continue
+            progress.update(task, total=source.frame_count, completed=step.frame.index + 1)
+            if drawing and overlay:
+                writer = writer or stack.enter_context(VideoWriter(overlay, source.fps or 30.0))
+                for item in (*step.scores, *step.told):
+                    if isinstance(item, (Scores, Event)):
+                        drawing.push(item)
+                writer.write(drawing.draw(step.frame, step.faces))
+    if out_file:
+        tables.write(out_file, findings.events)
+    if plot:
+        traces = findings.traces(pipeline.delay_s)
+        timeline(plot, traces, findings.events, pipeline.thresholds, gaps=findings.gaps, title=source.name)
+    _report(findings, as_json)
+    if pipeline.stopped:
+        err.print("[yellow]interrupted[/]: only what came before is told")
+        raise typer.Exit(Exit.INTERRUPTED)
+
+
+@app.command(epilog="Example:  [bold]livespot listen tcp://127.0.0.1:5556 --kind event --kind gap --json[/]")
+def listen(
+    endpoint: Annotated[str, typer.Argument(help="Where a livespot publishes.")] = config.PublishSettings().endpoint,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", "-k", help="Of event, gap, status, score, heartbeat.")
+    ] = None,
+    stream: Annotated[list[str] | None, typer.Option("--stream", help="Only this source; repeats.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="End after so many seconds without a message.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print events as they come. Ctrl-C ends it."""
+    from livespot.publish import subscribe
+
+    with subscribe(endpoint, kind or ("event", "gap", "status"), stream or (), timeout) as messages:  # type: ignore[arg-type]
+        err.print(f"listening to [bold]{endpoint}[/]")
+        for message in messages:
+            _tell(message, as_json, all_kinds=True)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=2, help="How long the virtual camera plays.")] = 30.0,
+    out_file: Annotated[Path, typer.Option("--out", "-o", help="Timeline: .png, .svg or .pdf.")] = Path("timeline.png"),
+    portrait: Annotated[Path | None, typer.Option(help="A picture of a face to animate instead.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Other expressions at other times.")] = 0,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch a virtual camera whose face moves at known times, and compare. No camera, no GPU."""
+    chosen = _settings(None, {"infer.model": model, "publish.endpoint": "tcp://127.0.0.1:*"}, None)
+    _check_outputs(None, out_file)
+    from livespot.capture.virtual import VirtualCamera
+    from livespot.demo import HEARTBEAT_S, Listener, compare, to_rich
+    from livespot.infer import OnnxScorer
+    from livespot.live import serve, stopping_on_signals
+    from livespot.pipeline import Pipeline
+    from livespot.plot import Shown, timeline
+    from livespot.publish.zmq import Publisher
+    from livespot.spotting import Findings
+
+    camera = VirtualCamera(portrait, seed=seed, seconds=seconds)
+    findings = Findings()
+    with ExitStack() as stack:
+        publisher = stack.enter_context(Publisher(chosen.publish.endpoint, HEARTBEAT_S))
+        scorer = stack.enter_context(OnnxScorer(chosen.infer))
+        pipeline = stack.enter_context(Pipeline(chosen, [camera], scorer))
+        stack.enter_context(stopping_on_signals(pipeline))
+        listener = stack.enter_context(Listener(publisher))
+        err.print(f"a virtual camera plays for {seconds:g} s; published on {publisher.endpoint}, {scorer.name}")
+        with _progress() as progress:
+            task = progress.add_task(camera.name, total=camera.frame_count)
+            for turn in serve(pipeline, publisher):
+                for step in turn.steps:
+                    findings.add(step)
+                progress.update(task, completed=findings.frames)
+    truth = [one for one in camera.truth if one.offset_s <= findings.last_s]
+    lines = compare(truth, listener.events, camera.fps or 30.0)
+    shown = [Shown(one.type, one.onset_s, one.apex_s, one.offset_s) for one in truth]
+    title = "livespot demo: a portrait animated at known times (synthetic)"
+    traces = findings.traces(pipeline.delay_s)
+    timeline(out_file, traces, findings.events, pipeline.thresholds, truth=shown, gaps=findings.gaps, title=title)
+    hits, alarms = sum(line.hit for line in lines), sum(line.shown is None for line in lines)
+    if as_json:
+        _print_json({"shown": len(truth), "spotted": hits, "false_alarms": alarms, "timeline": str(out_file)})
+    else:
+        out.print(to_rich(lines))
+        out.print(f"{hits} of {len(truth)} spotted, {alarms} false alarms; the timeline is in [bold]{out_file}[/]")
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what works on this machine, and for what does not the reason and the cure."""
+    from dataclasses import asdict
+
+    from livespot.doctor import examine, exit_code
+
+    findings = examine()
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        marks = {"ok": "[green]ok[/]", "warning": "[yellow]note[/]", "failed": "[red]failed[/]"}
+        for finding in findings:
+            out.print(f"{marks[finding.state]:>20}  [bold]{finding.what}[/]: {finding.found}", highlight=False)
+            if finding.cure:
+                out.print(f"        {finding.cure}", style="dim", highlight=False)
+    raise typer.Exit(exit_code(findings))
+
+
+@app.command(epilog="Example:  [bold]livespot bench --clip interview.mp4 --json out.json[/]")
+def bench(
+    clip: Annotated[Path | None, typer.Option(help="Video with one face; left out, the virtual camera's.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures as JSON.")] = None,
+    frames: Annotated[int, typer.Option(min=500, help="Frames of the memory test, the clip looped.")] = 10_000,
+    model: ModelOption = None,
+) -> None:
+    """Measure speed, latency, alignment and memory on this machine."""
+    from livespot.bench import measure, to_rich
+
+    chosen = _settings(None, {"infer.model": model}, None)
+    with _progress() as progress:
+        task = progress.add_task("bench", total=None)
+        figures = measure(clip, chosen, frames, lambda what: progress.update(task, description=what))
+    if json_file:
+        with replacing(json_file) as part:
+            part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    out.print(to_rich(figures))
+
+
+@app.command()
+def train(
+    config_file: Annotated[Path, typer.Argument(help="Training settings, configs/train/yap2022.yaml.")],
+    faces: Annotated[Path, typer.Option(help="Folder of portraits, one face each.")],
+    out_dir: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint and metrics; a run there is resumed.")],
+) -> None:
+    """Train a network on expressions put into portraits. Needs the train extra."""
+    with _train_extra():
+        from livespot.training.loop import train as run_training
+    out.print(run_training(config_file, out_dir, faces))
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a training.")],
+    onnx: Annotated[Path, typer.Argument(help="Engine to write, engines/NAME.onnx.")],
+) -> None:
+    """Turn a checkpoint into an engine, compared with PyTorch before it is written. Needs the train extra."""
+    with _train_extra():
+        from livespot.export import export as write_engine
+    err.print(write_engine(checkpoint, onnx))
+
+
+def main() -> None:
+    """Entry point: errors meant for the user become a message and exit code 2."""
+    try:
+        app()
+    except LivespotError as error:
+        err.print(f"[red]livespot:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(Exit.UNUSABLE)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+
+
+def _settings(file: Path | None, flags: dict[str, Any], more: list[str] | None) -> config.Settings:
+    """Settings of a file, then of flags; each is checked for itself, so that a message names the right one."""
+    values: dict[str, Any] = {}
+    if file is not None:
+        values = config.load(file)
+        config.check(values, str(file))
+    return config.check(config.override(values, flags | _assignments(more or [])), "command line")
+
+
+def _assignments(texts: list[str]) -> dict[str, Any]:
+    """--set section.key=value, values as YAML reads them."""
+    chosen = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or "." not in key:
+            raise SettingsError(f"--set {text}: expected section.key=value, such as decode.micro_threshold=0.7")
+        chosen[key] = yaml.safe_load(value)
+    return chosen
+
+
+def _check_outputs(*files: Path | None) -> None:
+    """A folder that does not exist is found out before an hour of video is spotted."""
+    for file in files:
+        if file is not None and not file.absolute().parent.is_dir():
+            raise SettingsError(f"{file} cannot be written: there is no folder {file.absolute().parent}: create it")
+
+
+@contextmanager
+def _train_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"{error.name} is not installed: pip install 'livespot[train]'") from None
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value), flush=True)
+
+
+def _tell(message: dict[str, Any], as_json: bool, all_kinds: bool = False) -> None:
+    """One message on standard output: JSON, or words for what a person wants to know."""
+    if as_json:
+        _print_json(message)
+    elif message["kind"] == "event":
+        if message["phase"] == "close" or all_kinds:
+            out.print(_event_in_words(message), highlight=False)
+    elif all_kinds or message["kind"] == "gap" or message.get("detail"):
+        out.print(_in_words(message), style="dim", highlight=False)
+
+
+def _event_in_words(event: dict[str, Any]) -> str:
+    style = tables.STYLES[event["type"]]
+    what = f"[{style}]{event['type']}[/]  {event['stream']} face {event['face']}"
+    if event["phase"] != "close":
+        return f"{event['onset_s']:9.2f} s  {what}  {event['phase']}  score {event['confidence']:.2f}"
+    cut = "  cut off" if event["truncated"] else ""
+    span = f"{event['onset_s']:9.2f} to {event['offset_s']:.2f} s, peak {event['apex_s']:.2f}"
+    return f"{span}  {what}  score {event['confidence']:.2f}{cut}"
+
+
+def _in_words(message: dict[str, Any]) -> str:
+    kind, stream = message["kind"], escape(message["stream"])
+    if kind == "gap":
+        length_s = message["to_s"] - message["from_s"]
+        return f"{message['from_s']:9.2f} s  {stream}: not watched for {length_s:.2f} s, {message['reason']}"
+    if kind == "status":
+        return f"{message['t_s']:9.2f} s  {stream}: {message['state']}  {escape(message['detail'])}".rstrip()
+    if kind == "score":
+        return (
+            f"{message['t_s']:9.2f} s  {stream} face {message['face']}: {message['micro']:.2f} {message['macro']:.2f}"
+        )
+    return f"{'':9}    {stream}: up for {message['uptime_s']:.0f} s"
+
+
+def _report(findings: "Findings", as_json: bool) -> None:
+    if as_json:
+        for row in tables.rows(findings.events):
+            _print_json(row)
+    elif findings.events:
+        out.print(tables.to_rich(findings.events))
+    if not findings.frames_with_face:
+        err.print(f"[yellow]no face was found in {findings.frames} frames[/]: no events")
+    else:
+        err.print(
+            f"{len(findings.events)} events in {findings.last_s:.1f} s, {findings.frames} frames, "
+            f"{findings.frames_with_face} with a face"
+        )
+    for note in findings.notes:
+        err.print(f"[yellow]{escape(note)}[/]")
+
+
+def _progress() -> Progress:
+    """Bars on standard error, and only where somebody looks."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=err, transient=True, disable=not err.is_terminal,
+    )  # fmt: skip
+
+
+@contextmanager
+def _status_line() -> Iterator[Callable[["Meter", int], None]]:
+    """A line that is kept up to date, where somebody looks."""
+    with err.status("waiting for the first frame") if err.is_terminal else nullcontext() as line:
+        due_s = 0.0
+
+        def update(meter: "Meter", dropped: int) -> None:
+            nonlocal due_s
+            if line is None or time.monotonic() < due_s:
+                return
+            due_s = time.monotonic() + STATUS_EVERY_S
+            faces = sum(meter.faces.values())
+            line.update(
+                f"{meter.fps:5.1f} fps   {meter.latency_ms():4.0f} ms   {faces} faces   "
+                f"{meter.events} events   {dropped} dropped"
+            )
+
+        yield update

@@ -1,0 +1,148 @@
+"""A pipeline as a service: publishes what it tells, shows what it sees, counts what it does."""
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from livespot.overlay import Overlay, Window
+from livespot.pipeline import Pipeline, Step
+from livespot.publish.messages import Message
+from livespot.publish.zmq import Publisher
+from livespot.records import Event, Gap, Scores
+
+RATE_FRAMES = 120
+"""Frames per second are counted over this many."""
+
+LATENCY_FRAMES = 1000
+"""Latencies are told of this many frames."""
+
+
+@dataclass
+class Meter:
+    """Counts of a run, and its latest speeds."""
+
+    frames: int = 0
+    faces: dict[str, int] = field(default_factory=dict)
+    """Faces in view, by source."""
+    events: int = 0
+    gaps: int = 0
+    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCY_FRAMES))
+    """From arrival to published, of the last frames."""
+    _done_s: deque[float] = field(default_factory=lambda: deque(maxlen=RATE_FRAMES))
+
+    def count(self, step: Step, now_s: float) -> None:
+        """Take in a step that was published at the monotonic time `now_s`."""
+        if step.frame is not None:
+            self.frames += 1
+            self.faces[step.source] = len(step.faces)
+            self.latencies_s.append(now_s - step.frame.arrival_s)
+            self._done_s.append(now_s)
+        self.events += sum(isinstance(told, Event) and told.phase == "close" for told in step.told)
+        self.gaps += sum(isinstance(told, Gap) for told in step.told)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of all sources together, lately."""
+        if len(self._done_s) < 2:
+            return 0.0
+        return (len(self._done_s) - 1) / max(self._done_s[-1] - self._done_s[0], 1e-9)
+
+    def latency_ms(self, share: float = 0.5) -> float:
+        """The latency that `share` of the last frames kept below, in milliseconds."""
+        ordered = sorted(self.latencies_s)
+        return 1000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of the loop: the messages that went out, and the counts so far."""
+
+    steps: list[Step]
+    messages: list[Message]
+    meter: Meter
+
+
+def serve(
+    pipeline: Pipeline, publisher: Publisher, scores: bool = False, duration_s: float | None = None
+) -> Iterator[Turn]:
+    """Publish everything the pipeline tells, turn by turn, until it ends or has run for `duration_s`.
+
+    Scores are published where `scores` is set. Duration is stream time, and time on the clock where no frame comes.
+    """
+    meter = Meter()
+    started_s = time.monotonic()
+    for steps in pipeline:
+        messages = [publisher.publish(record) for step in steps for record in step.told]
+        if scores:
+            messages += [publisher.publish(record) for step in steps for record in step.scores]
+        publisher.heartbeat()
+        now_s = time.monotonic()
+        for step in steps:
+            meter.count(step, now_s)
+        yield Turn(steps, messages, meter)
+        if duration_s is not None and _is_over(steps, duration_s, now_s - started_s):
+            pipeline.stop()
+
+
+def _is_over(steps: list[Step], duration_s: float, elapsed_s: float) -> bool:
+    frames = [step.frame for step in steps if step.frame is not None]
+    return any(frame.t_s >= duration_s for frame in frames) or (not frames and elapsed_s >= duration_s)
+
+
+@contextmanager
+def stopping_on_signals(pipeline: Pipeline) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask the pipeline to finish; a second one ends it at once. In the main thread only."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, kept[signal.Signals(number)])
+        pipeline.stop()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+class Windows:
+    """A window for each source. A context manager, for the main thread."""
+
+    def __init__(self, pipeline: Pipeline, sources: list[str], max_faces: int) -> None:
+        self._overlays = {source: Overlay(pipeline.thresholds, max_faces) for source in sources}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Windows":
+        """Raises LivespotError where there is no display."""
+        with ExitStack() as opening:
+            self._windows = {source: opening.enter_context(Window(f"livespot: {source}")) for source in self._overlays}
+            self._stack = opening.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def show(self, turn: Turn) -> bool:
+        """Draw the newest frame of each source; False once a window was closed or q pressed."""
+        newest = {}
+        for step in turn.steps:
+            overlay = self._overlays[step.source]
+            for item in (*step.scores, *step.told):
+                if isinstance(item, (Scores, Event)):
+                    overlay.push(item)
+            if step.frame is not None:
+                newest[step.source] = step
+        caption = f"{turn.meter.fps:.0f} fps   {turn.meter.latency_ms():.0f} ms"
+        return all(
+            self._windows[source].show(self._overlays[source].draw(step.frame, step.faces, caption))
+            for source, step in newest.items()
+            if step.frame is not None
+        )

@@ -1,0 +1,82 @@
+"""Spotting in recordings: the live stages, as fast as the machine allows."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from livespot.capture import open_source
+from livespot.capture.source import Source
+from livespot.config import Settings, SourceSettings
+from livespot.errors import SettingsError
+from livespot.infer import OnnxScorer
+from livespot.pipeline import Pipeline, Step
+from livespot.plot import Trace
+from livespot.records import Event, Gap, Status
+
+
+def spot(video: str | Path, settings: Settings | None = None) -> Iterator[Event]:
+    """Closed events of a video file, a folder of images or a demo:// address, as they are found.
+
+        for event in livespot.spot("interview.mp4"):
+            print(event.type, event.onset_s, event.offset_s)
+
+    Raises SourceError for what cannot be read, EngineError for a network that does not fit.
+    """
+    settings = settings or Settings()
+    source = recording(str(video), settings)
+    with OnnxScorer(settings.infer) as scorer, Pipeline(settings, [source], scorer) as pipeline:
+        for step in chain.from_iterable(pipeline):
+            yield from (told for told in step.told if isinstance(told, Event) and told.phase == "close")
+
+
+def recording(uri: str, settings: Settings) -> Source:
+    """The source of a recording. Raises SettingsError for a camera: it has no end."""
+    source = open_source(SourceSettings(uri=uri), settings.capture)
+    if source.live:
+        raise SettingsError(f"{source.name} is a live source; `livespot run --source` watches cameras and streams")
+    return source
+
+
+@dataclass
+class Findings:
+    """What a pipeline told, gathered from its steps."""
+
+    events: list[Event] = field(default_factory=list)
+    """Closed events, in the order in which they closed."""
+    gaps: list[Gap] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the user should be told about the sources."""
+    frames: int = 0
+    frames_with_face: int = 0
+    last_s: float = 0.0
+    """Stream time of the last frame."""
+    _scores: dict[tuple[str, int], list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, step: Step) -> None:
+        """Take in the next step of any source."""
+        if step.frame is not None:
+            self.frames += 1
+            self.frames_with_face += bool(step.faces)
+            self.last_s = max(self.last_s, step.frame.t_s)
+        for scores, smoothed in zip(step.scores, step.smoothed, strict=True):
+            self._scores[scores.source, scores.face].append((scores.t_s, scores.micro, scores.macro, *smoothed))
+        for told in step.told:
+            if isinstance(told, Event) and told.phase == "close":
+                self.events.append(told)
+            elif isinstance(told, Gap):
+                self.gaps.append(told)
+            elif isinstance(told, Status) and told.state == "ended" and told.detail:
+                self.notes.append(f"{told.source}: {told.detail}")
+
+    def traces(self, delay_s: float) -> list[Trace]:
+        """The scores of every face for `plot.timeline`; smoothed ones belong `delay_s` earlier."""
+        return [_trace(source, face, rows, delay_s) for (source, face), rows in self._scores.items()]
+
+
+def _trace(source: str, face: int, rows: list[tuple[float, ...]], delay_s: float) -> Trace:
+    t_s, micro, macro, micro_smoothed, macro_smoothed = np.array(rows, np.float64).T
+    return Trace(source, face, t_s, micro, macro, micro_smoothed, macro_smoothed, delay_s)

@@ -177,7 +177,7 @@ class Decoder:
     def _told(self, phase: Phase, expression: "_Expression", t_s: float, truncated: bool = False) -> Event:
         """The event as it is known at `t_s`, which is its offset when it closes."""
         onset = self._place(expression.onset_s)
-        apex = self._place(max(expression.peak_s, expression.onset_s))
+        apex = max(self._place(expression.peak_s), onset)
         end = min(max(self._place(t_s), apex + 1), len(self._frames) - 1)
         onset_frame, apex_frame, end_frame, now = (self._frames[place] for place in (onset, apex, end, -1))
         assert expression.id is not None

@@ -1,12 +1,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from math import cos, pi
+from weakref import ref
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.signal import butter, sosfilt, sosfilt_zi
+from scipy.signal import butter, group_delay, sos2tf, sosfilt, sosfilt_zi
 
 from livespot.config import DecodeSettings
 from livespot.decode import GRID_HZ, MAX_PAUSE_S, Decoder
@@ -98,12 +99,12 @@ def test_the_type_is_the_duration_and_not_the_class_that_rose(class_that_rose: s
 
 
 def test_half_a_second_of_frames_is_still_micro() -> None:
-    chosen = DecodeSettings(cutoff_hz=60, hysteresis=1)
+    chosen = DecodeSettings(cutoff_hz=60, micro_threshold=0.5, hysteresis=1)
+    first = next(i for i in range(50, 200) if (i + 15) / 30 - i / 30 > 0.5)
     for frames, expected in ((15, "micro"), (16, "macro")):
-        shown = [scores(i / 30, i, 0.9 if 50 <= i < 50 + frames else 0.0, 0) for i in range(100)]
-        (event,) = closed(events_of(decoder(chosen), shown))
-        assert event.offset_frame is not None
-        assert (event.offset_frame - event.onset_frame, event.type) == (frames, expected)
+        values = [0.0] * first + [0.5] + [1.0] * (frames - 1) + [0.5] + [0.0] * 30
+        (event,) = closed(events_of(decoder(chosen), [scores(i / 30, i, x, 0) for i, x in enumerate(values)]))
+        assert (event.onset_frame, event.offset_frame, event.type) == (first, first + frames, expected)
 
 
 def test_phases_are_open_update_close_of_one_id() -> None:
@@ -158,8 +159,9 @@ def test_a_short_dip_does_not_end_an_event_and_a_long_one_does() -> None:
 
 
 def test_classes_that_overlap_are_one_event() -> None:
-    (event,) = closed(events_of(decoder(), sampled(60, 6, box(2.0, 2.4), box(2.3, 3.5))))
-    assert span(event) == pytest.approx((2.0, 3.5), abs=0.05)
+    (event,) = closed(events_of(decoder(), sampled(60, 6, box(2.0, 2.4, 0.6), bump(1.9, 3.5))))
+    assert span(event) == pytest.approx((2.0, 3.23), abs=0.05)
+    assert (event.apex_s, event.confidence) == pytest.approx((2.7, 0.9), abs=0.05)
 
 
 def test_a_class_between_its_thresholds_does_not_keep_an_event_open() -> None:
@@ -219,6 +221,29 @@ def test_a_gap_before_an_event_is_certain_drops_it() -> None:
     assert events_of(decoder(chosen), sampled(30, 2.3, box(2.0, 4.0))) == []
 
 
+def test_an_onset_is_not_traced_back_into_the_event_before() -> None:
+    hovering_then_high = highest(box(1.0, 5.0, height=0.8 * CALIBRATION.macro_threshold), box(2.7, 3.0))
+    first, second = closed(events_of(decoder(), sampled(60, 6, box(2.0, 2.4), hovering_then_high)))
+    assert second.onset_s == span(first)[1] == pytest.approx(2.4, abs=0.05)
+
+
+def test_what_a_stream_starts_with_has_lasted_since_its_first_frame_and_not_longer() -> None:
+    chosen = DecodeSettings(min_s=0.1, cutoff_hz=5)
+    assert events_of(decoder(chosen), sampled(100, 3, box(0.0, 0.07))) == []
+    assert len(closed(events_of(decoder(chosen), sampled(100, 3, box(0.0, 0.13))))) == 1
+
+
+def test_an_event_of_no_whole_frame_is_not_told() -> None:
+    chosen = DecodeSettings(min_s=0.01, cutoff_hz=40, micro_threshold=0.9, hysteresis=1)
+    assert events_of(decoder(chosen), sampled(4, 2, box(1.75, 2.0, 1.0))) == []
+
+
+def test_at_few_frames_a_second_the_offset_still_comes_after_the_apex() -> None:
+    chosen = DecodeSettings(min_s=0.05, cutoff_hz=40, micro_threshold=0.9, hysteresis=1)
+    (event,) = closed(events_of(decoder(chosen), sampled(4, 4, box(1.75, 2.0, 1.0))))
+    assert (event.onset_frame, event.apex_frame, event.offset_frame) == (7, 7, 8)
+
+
 def test_after_a_gap_the_filter_starts_anew() -> None:
     stage = decoder()
     events_of(stage, sampled(30, 2, box(1.0, 2.0)))
@@ -276,17 +301,32 @@ def test_scores_that_do_not_advance_are_the_callers_mistake() -> None:
         stage.push(scores(1.0, 31, 0.0, 0.0))
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.floats(0.5, 60))
-def test_smoothing_is_scipys_butterworth_on_the_grid(values: list[float], cutoff_hz: float) -> None:
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.floats(0.5, 60), st.integers(0, 10**7))
+def test_smoothing_is_scipys_butterworth_on_the_grid(values: list[float], cutoff_hz: float, first: int) -> None:
     stage = decoder(DecodeSettings(cutoff_hz=cutoff_hz, micro_threshold=1, macro_threshold=1))
     smoothed = []
-    for i, value in enumerate(values):
+    for i, value in enumerate(values, start=first):
         stage.push(scores(i / GRID_HZ, i, value, 1 - value))
         smoothed.append(stage.smoothed)
     sos = butter(2, cutoff_hz, fs=GRID_HZ, output="sos")
     both = np.array([values, [1 - value for value in values]])
     expected, _ = sosfilt(sos, both, zi=sosfilt_zi(sos)[:, None] * both[None, :, :1])
     np.testing.assert_allclose(np.transpose(smoothed), expected, atol=1e-9)
+
+
+def test_the_declared_delay_is_that_of_the_filter_for_slow_scores() -> None:
+    sos = butter(2, CALIBRATION.cutoff_hz, fs=GRID_HZ, output="sos")
+    _, samples = group_delay(sos2tf(sos), w=[1e-3])
+    assert decoder().latency_s == pytest.approx(samples[0] / GRID_HZ, rel=1e-3)
+
+
+def test_old_scores_are_forgotten() -> None:
+    stage = decoder()
+    shown = sampled(30, 10, box(2.0, 4.0))
+    first = ref(shown[0])
+    while shown:
+        stage.push(shown.pop(0))
+    assert first() is None
 
 
 def test_an_event_after_an_hour_is_where_it_was_shown() -> None:
@@ -363,6 +403,7 @@ def test_whatever_comes_events_are_sound(chosen: DecodeSettings, items: list[Sco
     for event in closed(events):
         onset_s, offset_s = span(event)
         assert chosen.min_s - frame_s - 1e-6 <= offset_s - onset_s <= chosen.max_s + frame_s + 1e-6
+        assert event.truncated or frame_s > 1 / 25 or event.apex_s < offset_s
         assert event.type == ("micro" if offset_s - onset_s <= chosen.micro_max_s + 1e-6 else "macro")
 
 

@@ -1,6 +1,7 @@
 """The command line: what a user asks for, turned into settings, runs and words. Nothing here knows how to spot."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -312,6 +313,7 @@ def export(
 
 def main() -> None:
     """Entry point: errors meant for the user become a message and exit code 2."""
+    _silence_native_libraries()
     try:
         app()
     except LivespotError as error:
@@ -319,6 +321,18 @@ def main() -> None:
         sys.exit(Exit.UNUSABLE)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
+
+
+def _silence_native_libraries() -> None:
+    """MediaPipe and FFmpeg write notes straight to file descriptor 2: it leads nowhere, our words take another way.
+
+    LIVESPOT_NATIVE_LOG=1 leaves it alone.
+    """
+    if os.environ.get("LIVESPOT_NATIVE_LOG") == "1":
+        return
+    sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    with Path(os.devnull).open("wb") as null:
+        os.dup2(null.fileno(), 2)
 
 
 def _settings(file: Path | None, flags: dict[str, Any], more: list[str] | None) -> config.Settings:

@@ -4,11 +4,6 @@ Lengths on a face are given in inter-ocular distances (IOD): the distance betwee
 Left and right are the viewer's, as in the picture.
 """
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -81,20 +76,6 @@ def inter_ocular_px(landmarks: NDArray[np.float32]) -> float:
     return float(np.linalg.norm(landmarks[EYE_OUTER_LEFT] - landmarks[EYE_OUTER_RIGHT]))
 
 
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """MediaPipe's libraries write start-up notes straight to file descriptor 2; nothing else can silence them."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with Path(os.devnull).open("wb") as null:
-        os.dup2(null.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 class FaceMesh:
     """MediaPipe FaceMesh of one source: it tracks, so it belongs to one source and one thread at a time.
 
@@ -107,13 +88,11 @@ class FaceMesh:
         self._mesh: Any = None
 
     def __enter__(self) -> "FaceMesh":
-        with _quiet_stderr():
-            from mediapipe.python.solutions.face_mesh import FaceMesh as MediaPipeFaceMesh
+        from mediapipe.python.solutions.face_mesh import FaceMesh as MediaPipeFaceMesh
 
-            self._mesh = MediaPipeFaceMesh(
-                static_image_mode=self._static, max_num_faces=self._max_faces, refine_landmarks=False
-            )
-            self._mesh.process(np.zeros((64, 64, 3), np.uint8))
+        self._mesh = MediaPipeFaceMesh(
+            static_image_mode=self._static, max_num_faces=self._max_faces, refine_landmarks=False
+        )
         return self
 
     def __exit__(

@@ -125,6 +125,13 @@ def test_time_may_start_again_after_a_reset() -> None:
     assert len(clips_of(buffer, steady(25, 2))) == 30
 
 
+def test_the_frame_rate_may_be_another_after_a_reset() -> None:
+    buffer = ClipBuffer(SPEC)
+    clips_of(buffer, steady(200, 1))
+    buffer.reset()
+    assert [clip.index for clip in clips_of(buffer, steady(12, 2))] == list(range(10, 24))
+
+
 def test_a_clip_keeps_its_pictures_when_the_ring_goes_on() -> None:
     buffer = ClipBuffer(SPEC, max_fps=25)
     first, *_ = clips_of(buffer, steady(25, 20))

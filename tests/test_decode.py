@@ -159,7 +159,7 @@ def test_a_short_dip_does_not_end_an_event_and_a_long_one_does() -> None:
 
 
 def test_classes_that_overlap_are_one_event() -> None:
-    (event,) = closed(events_of(decoder(), sampled(60, 6, box(2.0, 2.4, 0.6), bump(1.9, 3.5))))
+    (event,) = closed(events_of(decoder(), sampled(60, 6, box(2.0, 3.0, 0.6), bump(1.9, 3.5))))
     assert span(event) == pytest.approx((2.0, 3.23), abs=0.05)
     assert (event.apex_s, event.confidence) == pytest.approx((2.7, 0.9), abs=0.05)
 
@@ -229,8 +229,8 @@ def test_an_onset_is_not_traced_back_into_the_event_before() -> None:
 
 def test_what_a_stream_starts_with_has_lasted_since_its_first_frame_and_not_longer() -> None:
     chosen = DecodeSettings(min_s=0.1, cutoff_hz=5)
-    assert events_of(decoder(chosen), sampled(100, 3, box(0.0, 0.07))) == []
-    assert len(closed(events_of(decoder(chosen), sampled(100, 3, box(0.0, 0.13))))) == 1
+    assert events_of(decoder(chosen), sampled(100, 13, box(10.0, 10.07), from_s=10.0)) == []
+    assert len(closed(events_of(decoder(chosen), sampled(100, 13, box(10.0, 10.13), from_s=10.0)))) == 1
 
 
 def test_an_event_of_no_whole_frame_is_not_told() -> None:

@@ -86,14 +86,16 @@ class OnnxScorer:
 
 
 def engine_path(model: str) -> Path:
-    """File of an engine: `model` is a path, or the name of one that comes with livespot. Raises EngineError."""
-    given = Path(model).expanduser()
-    is_path = given.suffix == ".onnx" or len(given.parts) > 1
-    path = given if is_path else asset("engines", f"{model}.onnx")
+    """File of an engine: `model` is a path that ends in .onnx, or the name of one that comes with livespot.
+
+    Raises EngineError where there is no such file.
+    """
+    is_path = model.endswith(".onnx")
+    path = Path(model).expanduser() if is_path else asset("engines", f"{model}.onnx")
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in asset("engines", "").glob("*.onnx"))) or "none"
         what = f"file {path}" if is_path else f"engine named {model}"
-        raise EngineError(f"no {what}: give the path of an ONNX file, or one that comes with livespot: {shipped}")
+        raise EngineError(f"no {what}: give the path of an .onnx file, or one that comes with livespot: {shipped}")
     return path
 
 

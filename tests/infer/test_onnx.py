@@ -151,8 +151,17 @@ def test_a_name_is_looked_up_among_the_engines_that_come_with_livespot(
     with OnnxScorer(InferSettings(model="brightness")) as scorer:
         assert scorer.name.startswith("brightness on")
     assert open_error("brihgtness") == (
-        "no engine named brihgtness: give the path of an ONNX file, or one that comes with livespot: brightness"
+        "no engine named brihgtness: give the path of an .onnx file, or one that comes with livespot: brightness"
     )
+
+
+def test_a_file_in_the_current_folder_needs_no_folder_in_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_engine(tmp_path / "e.onnx")
+    monkeypatch.chdir(tmp_path)
+    with OnnxScorer(InferSettings(model="e.onnx")) as scorer:
+        assert scorer.name.startswith("brightness on")
 
 
 def test_a_missing_file_names_the_file_and_what_comes_with_livespot(tmp_path: Path) -> None:
@@ -248,6 +257,7 @@ def test_metadata_survives_writing_and_reading() -> None:
     assert EngineMetadata.from_json(metadata.to_json(), "net.onnx") == metadata
 
 
-def test_metadata_that_could_not_be_read_is_not_written() -> None:
+@pytest.mark.parametrize("cutoff_hz", [0.0, float("nan"), float("inf")])
+def test_metadata_that_could_not_be_read_is_not_written(cutoff_hz: float) -> None:
     with pytest.raises(ValueError, match="cutoff_hz"):
-        EngineMetadata("net", ClipSpec(), Calibration(float("nan"), 0.3, 0.7), {}).to_json()
+        EngineMetadata("net", ClipSpec(), Calibration(cutoff_hz, 0.3, 0.7), {}).to_json()

@@ -301,6 +301,7 @@ def test_scores_that_do_not_advance_are_the_callers_mistake() -> None:
         stage.push(scores(1.0, 31, 0.0, 0.0))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.floats(0.5, 60), st.integers(0, 10**7))
 def test_smoothing_is_scipys_butterworth_on_the_grid(values: list[float], cutoff_hz: float, first: int) -> None:
     stage = decoder(DecodeSettings(cutoff_hz=cutoff_hz, micro_threshold=1, macro_threshold=1))
@@ -347,7 +348,7 @@ def shows(draw: st.DrawFn) -> Signal:
     return highest(*signals)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(shows(), st.sampled_from(["micro", "macro"]))
 def test_the_frame_rate_does_not_change_events(show: Signal, class_that_rises: str) -> None:
     signals = of_class(class_that_rises, show)
@@ -391,6 +392,7 @@ def streams(draw: st.DrawFn) -> list[Scores | Gap]:
     return items
 
 
+@settings(max_examples=200, deadline=None)
 @given(SETTINGS, streams())
 def test_whatever_comes_events_are_sound(chosen: DecodeSettings, items: list[Scores | Gap]) -> None:
     pushed = {item.index: item.t_s for item in items if isinstance(item, Scores)}

@@ -66,14 +66,14 @@ def test_it_is_equation_1(crop: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(normalised, equation_1(crop), atol=2e-4)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(crops(st.integers(1, 41)), st.integers(1, 5), st.integers(0, 50))
 def test_brightness_and_contrast_do_not_matter(crop: NDArray[np.uint8], gain: int, brightness: int) -> None:
     changed = (gain * crop.astype(int) + brightness).astype(np.uint8)
     np.testing.assert_allclose(local_contrast(changed), local_contrast(crop), atol=1e-3)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(crops(st.just(255)))
 def test_a_negative_is_the_other_way_round(crop: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(local_contrast(np.bitwise_not(crop)), -local_contrast(crop), atol=1e-3)

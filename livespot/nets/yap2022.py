@@ -11,8 +11,10 @@ Where this differs from the paper:
 - Normalisation runs before the network, once a frame, not once a pair.
 - A kernel over both frames of a pair without padding in time is a 2-D convolution of a two-channel picture. It is
   written as one: the same numbers, three times as fast. After it no time axis is left.
-- Global pooling forgets where a face moved. The last activation therefore adds a learned bias for each place, so that a
-  feature can answer to brows alone or to lip corners alone; pooling stays global.
+- Global average pooling forgets where a face moved. Here every feature has a learned bias and a learned weight for each
+  place: it can answer to brows alone or to lip corners alone. Pooling is still one mean over space per feature. On true
+  displacements instead of measured ones, 600 steps gave an area under the ROC curve of .84 (micro) and .88 (macro)
+  with it, .60 and .78 without. The pooled means are small and uneven, so batch normalisation follows them.
 - In training the last feature map is also asked for the true displacement of the skin (`motion`): the network is taught
   to measure before it judges. That head is not part of the exported network.
 """
@@ -53,8 +55,10 @@ class Yap2022Settings:
     the next by 20. The last map has 14x14 cells of 8 px, fine enough to tell a brow from a lid."""
     dense: int = 128
     """Half of the pooled features of both streams: a bottleneck, as in ResNet."""
-    dropout: float = 0.05
-    """Light: samples never repeat, and measuring suffers from dropped features."""
+    dropout: float = 0.0
+    """In the blocks: none, since synthesised samples never repeat and dropped features spoil what they measure."""
+    dense_dropout: float = 0.1
+    """In the residual dense layer, where few numbers decide."""
 
 
 class SeparableBlock(nn.Module):
@@ -107,9 +111,12 @@ class Yap2022(nn.Module):
         self.second = SeparableBlock(first.features, first.features, second, settings.dropout)
         self.third = SeparableBlock(second.features, second.features, third, settings.dropout)
         self.cells = CROP_PX // (first.stride_px * second.stride_px * third.stride_px)
-        self.place = nn.Parameter(torch.zeros(third.features, self.cells, self.cells))
+        places = (third.features, self.cells, self.cells)
+        self.place_bias = nn.Parameter(torch.zeros(places))
+        self.place_weight = nn.Parameter(torch.randn(places))
         pooled = len(CLIP.references_s) * third.features
-        self.residual = ResidualDense(pooled, settings.dense, settings.dropout)
+        self.even_out = nn.BatchNorm1d(pooled)
+        self.residual = ResidualDense(pooled, settings.dense, settings.dense_dropout)
         self.judge = nn.Linear(pooled, 2)
         self.motion = nn.Conv2d(third.features, 2, 1)
 
@@ -128,8 +135,9 @@ class Yap2022(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """Judgement (N, 2) before the sigmoid."""
-        pooled = torch.relu(features + self.place).mean((2, 3))  # (N * streams, features)
-        both = pooled.reshape(-1, self.judge.in_features)  # (N, streams * features)
+        placed = torch.relu(features + self.place_bias) * self.place_weight
+        pooled = placed.mean((2, 3))  # (N * streams, features)
+        both = self.even_out(pooled.reshape(-1, self.judge.in_features))  # (N, streams * features)
         judged: Tensor = self.judge(torch.relu(self.residual(both)))
         return judged
 

@@ -3,7 +3,9 @@ import torch
 
 from livespot.nets.yap2022 import CLIP, Block, Yap2022, Yap2022Settings
 
-SMALL = Yap2022Settings(stem_filters=4, blocks=(Block(6, 8, 4), Block(8, 5, 2), Block(10, 5, 1)), dense=8, dropout=0.0)
+SMALL = Yap2022Settings(
+    stem_filters=4, blocks=(Block(6, 8, 4), Block(8, 5, 2), Block(10, 5, 1)), dense=8, dense_dropout=0.0
+)
 
 
 def clips(count: int) -> torch.Tensor:

@@ -4,9 +4,12 @@ Landmarks alone tremble by as much as a micro-expression moves. So they only sta
 the transform itself is carried by textured skin on what is rigid, tracked from a key frame (not from the frame before,
 which would add up errors):
 
-    key frame ------ Lucas-Kanade, 80 points between brows, eye corners and nose wings ------> this frame
-        |                                                                                          |
-    their places in the crop <------ the similarity that brings them back is the transform ------ points
+    key frame ---- Lucas-Kanade, up to 50 points between brows, eye corners and nose wings ----> this frame
+        |                                                                                           |
+    their places in the key frame <------ the similarity that brings them back moves the transform -+
+
+This frame is first cut out as the last transform says, so that what is left to track is small: Lucas-Kanade takes a
+window to shift only, and one that has turned or grown as well would bias it.
 
 The landmarks are looked at every `mesh_interval_s`, and at once when the skin is lost.
 """
@@ -37,10 +40,10 @@ Array = NDArray[np.float64]
 Grey = NDArray[np.uint8]
 
 WORK_IOD_PX = 96
-"""Larger faces are reduced by a whole number to about this between the eyes; the crop holds 56 px."""
+"""Faces from twice this between the eyes are reduced by a whole number first, so that no texture is skipped."""
 
-MARGIN_PX = 20
-"""How far beyond the crop the working picture reaches, in pixels of the crop: room for the motion of one frame."""
+MARGIN_PX = 8
+"""How far beyond the crop the working picture reaches, in pixels of the crop."""
 
 SKIN_IOD = np.array(
     [[-0.16, -0.22], [0.16, -0.22], [0.15, -0.02], [0.19, 0.06], [0.30, 0.14], [0.30, 0.30], [0.22, 0.42],
@@ -48,15 +51,29 @@ SKIN_IOD = np.array(
 )  # fmt: skip
 """(12, 2) outline of the rigid skin, origin between the eyes: glabella, nose, its flanks; no lids, no cheeks."""
 
-SKIN_POINTS = 80
+PATCH_SCALE = 1.5
+"""The patch of skin in which points are tracked has so many pixels for one of the crop: 84 between the eyes."""
+PATCH_SIDE_PX = 108
+"""Side of the patch: the rigid skin, and room around it for the motion of one frame."""
+PATCH_MIDDLE_PX = (PATCH_SIDE_PX - 1) / 2
+SKIN_MIDDLE_PX = (CROP_EYES_PX[0], CROP_EYES_PX[1] + 0.1 * CROP_IOD_PX)
+TO_PATCH = np.array(
+    [
+        [PATCH_SCALE, 0, PATCH_MIDDLE_PX - PATCH_SCALE * SKIN_MIDDLE_PX[0]],
+        [0, PATCH_SCALE, PATCH_MIDDLE_PX - PATCH_SCALE * SKIN_MIDDLE_PX[1]],
+    ]
+)
+"""(2, 3) from the crop to the patch, whose middle is the middle of the rigid skin."""
+
+SKIN_POINTS = 50
 SKIN_QUALITY = 0.002
 SKIN_SPACING_PX = 2.5
-LK_WINDOW_PX = (21, 21)
-LK_LEVELS = 2
+LK_WINDOW_PX = (25, 25)
+LK_LEVELS = 1
 LK_STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.005)
 
-OUTLIER_PX = 0.02 * CROP_IOD_PX
-"""Residual, in pixels of the crop, at which the weight of a point has fallen to AGREE_WEIGHT."""
+OUTLIER_PX = 0.02 * CROP_IOD_PX * PATCH_SCALE
+"""Residual, in pixels of the patch as the next two, at which the weight of a point has fallen to AGREE_WEIGHT."""
 AGREE_WEIGHT = 0.25
 REWEIGHTS = 4
 MIN_AGREEING = 0.25
@@ -65,9 +82,12 @@ MIN_POINTS = 6
 RENEW_AGREEING = 0.5
 """Below this share the key frame is renewed at once: the face has moved in a way that it cannot explain."""
 
-STALE_KEY_PX = 0.2
-"""A key frame past its age is renewed only if its points no longer fit this well, in pixels of the crop.
-Sensor noise leaves 0.1; a head that has turned in depth leaves more. A still face never needs a new key frame,
+MAX_GROWTH = 1.25
+"""No face comes nearer by more than this from one frame to the next."""
+
+STALE_KEY_PX = 0.2 * PATCH_SCALE
+"""A key frame past its age is renewed only if its points no longer fit this well.
+Sensor noise leaves half of that; a head that has turned in depth leaves more. A still face never needs a new key frame,
 and so never takes over the error of one."""
 
 TRUST_PX = 1.0
@@ -89,9 +109,12 @@ class _Track:
         self.transform = crop_transform(landmarks)
         self.seen_s = self.confirmed_s = frame.t_s
         self._settings = settings
-        self._points_crop_px: Array
+        self._points: NDArray[np.float32]
+        self._targets_px: Array
         self._weights: Array
-        self._begin(frame, landmarks)
+        self._key: Grey
+        self._key_s: float
+        self._begin(frame)
         self.confirm(frame.t_s, landmarks)
 
     def restart(self, frame: Frame, landmarks: NDArray[np.float32], astray: bool = False) -> None:
@@ -99,32 +122,35 @@ class _Track:
         plain = crop_transform(landmarks)
         self.transform = plain if astray else compose(self._bias, plain)
         if astray or not self.follow(frame):
-            self._begin(frame, landmarks)
+            self._begin(frame)
         self.confirm(frame.t_s, landmarks)
 
     def follow(self, frame: Frame) -> bool:
         """Track the skin into this frame; False, and nothing changes, where too few of its points agree."""
-        picture, to_picture = self._picture(frame)
         if not len(self._points):
             return False
-        guess = apply(compose(to_picture, invert(self.transform)), self._points_crop_px) - self._skin_corner
+        picture = self._picture_of(frame)
+        patch = picture.cut(compose(TO_PATCH, self.transform), PATCH_SIDE_PX)
         points, found, _ = cv2.calcOpticalFlowPyrLK(
-            self._key, picture[self._skin], self._points, guess.astype(np.float32), winSize=LK_WINDOW_PX,
+            self._key, patch, self._points, self._targets_px.astype(np.float32), winSize=LK_WINDOW_PX,
             maxLevel=LK_LEVELS, criteria=LK_STOP, flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         )  # fmt: skip
-        points_px = points.astype(np.float64) + self._skin_corner
-        agreed = _robust_similarity(points_px, self._points_crop_px, self._weights * found.ravel())
-        if agreed is None:
+        agreed = _robust_similarity(points.astype(np.float64), self._targets_px, self._weights * found.ravel())
+        if agreed is None or not 1 / MAX_GROWTH < np.hypot(*agreed[0][:, 0]) < MAX_GROWTH:
             return False
-        to_crop, self._weights, residuals_px = agreed
-        self.transform = compose(to_crop, to_picture)
+        moved, self._weights, residuals_px = agreed
+        self.transform = compose(_in_crop(moved), self.transform)
         self.seen_s = frame.t_s
-        self._cut(picture, to_picture)
+        self._picture = picture
         key_age_s = frame.t_s - self._key_s
         stale = key_age_s >= self._settings.key_age_s and np.median(residuals_px) > STALE_KEY_PX
         if stale or np.mean(self._weights > AGREE_WEIGHT) < RENEW_AGREEING:
-            self._make_key(picture, to_picture, frame.t_s)
+            self._make_key(frame.t_s)
         return True
+
+    def crop(self) -> Grey:
+        """The aligned face, uint8 (112, 112), of the frame last followed."""
+        return self._picture.cut(self.transform, CROP_PX)
 
     def astray(self, landmarks: NDArray[np.float32]) -> bool:
         """Whether the transform is so far from the landmarks that it must have followed something else."""
@@ -138,7 +164,7 @@ class _Track:
         stay = np.eye(2, 3)
         correction = stay + share * (compose(plain, invert(self.transform)) - stay)
         self.transform = compose(correction, self.transform)
-        self._points_crop_px = apply(correction, self._points_crop_px)
+        self._targets_px = apply(compose(TO_PATCH, compose(correction, invert(TO_PATCH))), self._targets_px)
         self.confirm(t_s, landmarks)
 
     def confirm(self, t_s: float, landmarks: NDArray[np.float32]) -> None:
@@ -160,47 +186,61 @@ class _Track:
         off = apply(compose(plain, invert(self.transform)), RIGID_CROP_PX) - RIGID_CROP_PX
         return float(np.sqrt((off * off).sum(1).mean()))
 
-    def _begin(self, frame: Frame, landmarks: NDArray[np.float32]) -> None:
-        iod_px = inter_ocular_px(landmarks)
-        self._reduce = max(1, round(iod_px / WORK_IOD_PX))
-        side_px = (CROP_PX + 2 * MARGIN_PX) * iod_px / CROP_IOD_PX
-        self._side_px = int(np.ceil(side_px / self._reduce)) * self._reduce
-        picture, to_picture = self._picture(frame)
-        self._make_key(picture, to_picture, frame.t_s)
-        self._cut(picture, to_picture)
+    def _begin(self, frame: Frame) -> None:
+        self._picture = self._picture_of(frame)
+        self._make_key(frame.t_s)
 
-    def _picture(self, frame: Frame) -> tuple[Grey, Array]:
-        """Grey square around the face, reduced for large faces, and the transform that takes the frame to it."""
-        centre = apply(invert(self.transform), np.full((1, 2), (CROP_PX - 1) / 2))[0]
-        left, top = (int(edge) for edge in np.floor(centre - self._side_px / 2))
-        grey = _grey_square(frame.image, left, top, self._side_px)
-        if self._reduce > 1:
-            side = self._side_px // self._reduce
-            grey = np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-        scale = 1 / self._reduce  # pixel centres: x -> (x - left + 0.5) * scale - 0.5
-        return grey, np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]])
+    def _picture_of(self, frame: Frame) -> "_Picture":
+        iod_px = CROP_IOD_PX / float(np.hypot(*self.transform[:, 0]))
+        middle = apply(invert(self.transform), np.full((1, 2), (CROP_PX - 1) / 2))[0]
+        return _Picture(
+            frame.image, middle, (CROP_PX + 2 * MARGIN_PX) * iod_px / CROP_IOD_PX, int(iod_px / WORK_IOD_PX)
+        )
 
-    def _cut(self, picture: Grey, to_picture: Array) -> None:
-        to_crop = compose(self.transform, invert(to_picture))
-        side = (CROP_PX, CROP_PX)
-        self.crop = np.asarray(cv2.warpAffine(picture, to_crop, side, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-
-    def _make_key(self, picture: Grey, to_picture: Array, t_s: float) -> None:
-        """Choose textured points of rigid skin; only the part of the picture around them will be tracked."""
-        to_crop = compose(self.transform, invert(to_picture))
-        outline_px = apply(invert(to_crop), SKIN_IOD * CROP_IOD_PX + CROP_EYES_PX)
-        margin_px = MARGIN_PX / np.hypot(*to_crop[:, 0])
-        left, top = np.maximum(outline_px.min(0) - margin_px, 0).astype(int)
-        right, bottom = (outline_px.max(0) + margin_px).astype(int)
-        self._skin = slice(top, bottom), slice(left, right)
-        self._skin_corner = np.array([left, top])
-        self._key, self._key_s = picture[self._skin], t_s
-        inside = np.round(outline_px - self._skin_corner).astype(np.int32)
-        mask = cv2.fillPoly(np.zeros(self._key.shape, np.uint8), [inside], (255,))
-        found = cv2.goodFeaturesToTrack(self._key, SKIN_POINTS, SKIN_QUALITY, SKIN_SPACING_PX, mask=mask, blockSize=7)
-        self._points = np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2)
-        self._points_crop_px = apply(to_crop, self._points + self._skin_corner)
+    def _make_key(self, t_s: float) -> None:
+        """Choose textured points of rigid skin in the frame last followed, and where they shall stay."""
+        self._key, self._key_s = self._picture.cut(compose(TO_PATCH, self.transform), PATCH_SIDE_PX), t_s
+        found = cv2.goodFeaturesToTrack(self._key, SKIN_POINTS, SKIN_QUALITY, SKIN_SPACING_PX, mask=SKIN, blockSize=7)
+        self._points = np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2).astype(np.float32)
+        self._targets_px = self._points.astype(np.float64)
         self._weights = np.ones(len(self._points))
+
+
+class _Picture:
+    """The surroundings of a face in grey, reduced by a whole number where it is large."""
+
+    def __init__(self, image: NDArray[np.uint8], middle_px: Array, side_px: float, reduce: int) -> None:
+        side = int(np.ceil(side_px))
+        left, top = (int(edge) for edge in np.floor(middle_px - side / 2))
+        self._grey = _grey_square(image, left, top, side)
+        scale = 1.0
+        if reduce > 1:
+            reduced = side // reduce
+            self._grey = np.asarray(cv2.resize(self._grey, (reduced, reduced), interpolation=cv2.INTER_AREA), np.uint8)
+            scale = reduced / side  # pixel centres: x -> (x - left + 0.5) * scale - 0.5
+        self._to_frame = invert(
+            np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]])
+        )
+
+    def cut(self, transform: Array, side: int) -> Grey:
+        """What `transform`, from the frame's pixels, takes to a square of this side."""
+        matrix = compose(transform, self._to_frame)
+        return np.asarray(cv2.warpAffine(self._grey, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _in_crop(motion: Array) -> Array:
+    """A motion within the patch as a motion within the crop."""
+    return compose(invert(TO_PATCH), compose(motion, TO_PATCH))
+
+
+def _skin_mask() -> Grey:
+    outline = apply(TO_PATCH, SKIN_IOD * CROP_IOD_PX + CROP_EYES_PX)
+    mask = np.zeros((PATCH_SIDE_PX, PATCH_SIDE_PX), np.uint8)
+    return np.asarray(cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], (255,)), np.uint8)
+
+
+SKIN = _skin_mask()
+"""Where points are chosen, uint8 (108, 108)."""
 
 
 def _grey_square(image: NDArray[np.uint8], left: int, top: int, side: int) -> Grey:
@@ -310,7 +350,7 @@ class Aligner:
 
     def _face(self, track: _Track, frame: Frame) -> Face:
         return Face(
-            crop=track.crop,
+            crop=track.crop(),
             landmarks=track.landmarks(),
             transform=track.transform,
             face=track.face,

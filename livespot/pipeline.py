@@ -90,14 +90,13 @@ class Pipeline:
         self.stopped = True
 
     def __enter__(self) -> "Pipeline":
-        self._stack = ExitStack()
-        self._stack.callback(cv2.setNumThreads, cv2.getNumThreads())
-        cv2.setNumThreads(1)  # the cores are busy with threads of our own; more only get in each other's way
         with ExitStack() as opening:
-            opening.push(self._stack)
+            opening.callback(cv2.setNumThreads, cv2.getNumThreads())
+            cv2.setNumThreads(1)  # the cores are busy with threads of our own; more only get in each other's way
             for stream in self._streams:
-                self._stack.enter_context(stream.aligner)
-            opening.pop_all()
+                opening.enter_context(stream.aligner)
+            self._opened = opening.enter_context(ExitStack())  # an iteration that is left early is closed with us
+            self._stack = opening.pop_all()
         return self
 
     def __exit__(
@@ -107,12 +106,12 @@ class Pipeline:
 
     def __iter__(self) -> Iterator[list[Step]]:
         yield [stream.says("connecting") for stream in self._streams]
-        with ExitStack() as opened:
+        with self._opened:
             for stream in self._streams:
-                opened.enter_context(stream)
+                self._opened.enter_context(stream)
             while watched := [stream for stream in self._streams if not stream.ended]:
                 self._wait(watched)
-                begun = [(stream, step) for stream in watched for step in stream.take()]
+                begun = [(stream, step) for stream in watched if (step := stream.take()) is not None]
                 clips = [stream.clips(step) for stream, step in begun]
                 scores = iter(self._score(list(chain.from_iterable(clips))))
                 yield [
@@ -187,18 +186,15 @@ class _Stream:
         if self._frames is not None:
             self._frames.stop()
 
-    def take(self) -> list[Step]:
-        """What the tracker found next, if it found something; at the end, the last words."""
+    def take(self) -> Step | None:
+        """What the tracker found next, None where nothing waits. The last words come once all before is decoded."""
         try:
-            steps = [self._begin(*found) for found in self._found.take(1)]
+            found = self._found.take(1)
         except SourceError as error:
-            self.failure, steps = error, []
-        if self._found.ended:
-            self.ended = True
-            note = str(self.failure) if self.failure else self.source.note
-            events = [event for face in list(self._faces) for event in self._forget(face)]
-            steps.append(Step(self.source.name, told=(*events, *self.says("ended", note).told)))
-        return steps
+            self.failure, found = error, []
+        if found:
+            return self._begin(*found[0])
+        return self._end() if self._found.ended else None
 
     def clips(self, step: Step) -> list[Clip]:
         """Normalise and buffer the faces of a step; what is to be scored."""
@@ -237,17 +233,27 @@ class _Stream:
         faces = tuple(face for face in found if isinstance(face, Face))
         return Step(self.source.name, frame, faces, told=tuple(told))
 
-    def _break(self, gap: Gap) -> list[Event]:
-        """A lost face is forgotten; so are all, where the source was gone for longer than a face may be missed."""
-        if gap.face is not None:
-            return self._forget(gap.face)
-        if gap.reason != "reconnect" and gap.to_s - gap.from_s <= self._settings.align.max_gap_s:
-            return []
-        return [event for face in list(self._faces) for event in self._forget(face)]
+    def _end(self) -> Step:
+        """The last step: what is open is closed."""
+        self.ended = True
+        note = str(self.failure) if self.failure else self.source.note
+        return Step(self.source.name, told=(*self._forget(list(self._faces)), *self.says("ended", note).told))
 
-    def _forget(self, face: int) -> list[Event]:
-        _, decoder = self._faces.pop(face, (None, None))
-        return decoder.flush() if decoder else []
+    def _break(self, gap: Gap) -> list[Event]:
+        """A lost face is forgotten. All begin anew where the source was gone for longer than a face may be missed."""
+        if gap.face is not None:
+            return self._forget([gap.face])
+        if gap.reason == "reconnect":  # the tracker gives every face a new number
+            return self._forget(list(self._faces))
+        if gap.to_s - gap.from_s <= self._settings.align.max_gap_s:
+            return []
+        for buffer, _ in self._faces.values():
+            buffer.reset()
+        return [event for _, decoder in self._faces.values() for event in decoder.push(gap)]
+
+    def _forget(self, faces: Sequence[int]) -> list[Event]:
+        known = [self._faces.pop(face) for face in faces if face in self._faces]
+        return [event for _, decoder in known for event in decoder.flush()]
 
     def _of(self, face: int) -> tuple[ClipBuffer, Decoder]:
         """What remembers for a face; made at its first sight."""

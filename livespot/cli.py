@@ -4,8 +4,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from enum import IntEnum
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from livespot import config, tables
 from livespot.errors import LivespotError, SettingsError
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from livespot.spotting import Findings
 
 STATUS_EVERY_S = 0.25
+
+MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]note[/]", "failed": "[red]failed[/]"}
+"""How the doctor's findings begin."""
 
 app = typer.Typer(
     name="livespot",
@@ -41,10 +45,8 @@ err = Console(stderr=True)
 
 
 class Exit(IntEnum):
-    """Exit codes."""
+    """Exit codes, where it is not 0."""
 
-    DONE = 0
-    FAILED = 1
     UNUSABLE = 2
     """Something the user gave cannot be used; the message says what."""
     INTERRUPTED = 130
@@ -62,14 +64,21 @@ ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="Engine that comes with livespot, or ONNX file.")
 ]
 MaxFacesOption = Annotated[int | None, typer.Option(help="Faces followed at once.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output, words on the other.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, words on standard error.")]
 PlotOption = Annotated[Path | None, typer.Option("--plot", help="Draw scores and events: .png, .svg or .pdf.")]
 
 
+def _examples(*lines: str) -> str:
+    """The end of a command's help. An empty line is where rich breaks the line."""
+    return "\n\n".join(("Examples:", *(f"  [bold]{escape(line)}[/]" for line in lines)))
+
+
 @app.command(
-    epilog="Examples:  [bold]livespot run --source 0[/]   |   "
-    "[bold]livespot run -s rtsp://cam/1 -s rtsp://cam/2[/]   |   "
-    "[bold]livespot run --config configs/live.yaml --show[/]"
+    epilog=_examples(
+        "livespot run --source 0 --show",
+        "livespot run -s rtsp://10.0.0.7/main -s rtsp://10.0.0.8/main",
+        "livespot run --config configs/live.yaml --json",
+    )
 )
 def run(
     source: SourceOption = None,
@@ -109,7 +118,7 @@ def run(
         stack.enter_context(stopping_on_signals(pipeline))
         names = [one.name for one in sources]
         windows = stack.enter_context(Windows(pipeline, names, chosen.align.max_faces)) if show else None
-        err.print(f"publishing on [bold]{publisher.endpoint}[/], {scorer.name}")
+        err.print(f"publishing on [bold]{escape(publisher.endpoint)}[/], {scorer.name}", soft_wrap=True)
         status = stack.enter_context(_status_line())
         for turn in serve(pipeline, publisher, publish.scores, duration):
             for message in turn.messages:
@@ -118,12 +127,16 @@ def run(
             if windows and not windows.show(turn):
                 pipeline.stop()
     meter = turn.meter
-    err.print(f"{meter.frames} frames, {meter.events} events, {meter.gaps} gaps, {pipeline.dropped} frames dropped")
+    counts = (_count(meter.frames, "frame"), _count(meter.events, "event"), _count(meter.gaps, "gap"))
+    err.print(f"{', '.join(counts)}, {_count(pipeline.dropped, 'frame')} dropped")
 
 
 @app.command(
-    epilog="Examples:  [bold]livespot spot interview.mp4 --out events.csv --plot timeline.png[/]   |   "
-    "[bold]livespot spot frames/ --json[/]"
+    epilog=_examples(
+        "livespot spot interview.mp4 --out events.csv --plot timeline.png",
+        "livespot spot interview.mp4 --overlay seen.mp4",
+        "livespot spot frames/ --json",
+    )
 )
 def spot(
     video: Annotated[str, typer.Argument(help="Video file, folder of images, or demo://?realtime=0.")],
@@ -139,15 +152,19 @@ def spot(
     """Spot expressions in a recording, as fast as this machine allows."""
     flags = {"infer.model": model, "align.max_faces": max_faces}
     chosen = _settings(config_file, flags, settings)
-    _check_outputs(out_file, plot)
     from livespot.infer import OnnxScorer
     from livespot.live import stopping_on_signals
-    from livespot.overlay import Overlay, VideoWriter
+    from livespot.overlay import CODECS, Overlay, VideoWriter
     from livespot.pipeline import Pipeline
-    from livespot.plot import timeline
+    from livespot.plot import FORMATS, timeline
     from livespot.records import Event, Scores
     from livespot.spotting import Findings, recording
 
+    _check_output(out_file, tables.FORMATS)
+    _check_output(plot, FORMATS)
+    _check_output(overlay, CODECS)
+    if overlay and overlay.resolve() == Path(video).resolve():
+        raise SettingsError(f"{overlay} is the video itself: give --overlay another name")
     source = recording(video, chosen)
     findings = Findings()
     with ExitStack() as stack:
@@ -169,18 +186,24 @@ def spot(
                     if isinstance(item, (Scores, Event)):
                         drawing.push(item)
                 writer.write(drawing.draw(step.frame, step.faces))
+    _report(findings, as_json)
     if out_file:
         tables.write(out_file, findings.events)
     if plot:
         traces = findings.traces(pipeline.delay_s)
         timeline(plot, traces, findings.events, pipeline.thresholds, gaps=findings.gaps, title=source.name)
-    _report(findings, as_json)
     if pipeline.stopped:
         err.print("[yellow]interrupted[/]: only what came before is told")
         raise typer.Exit(Exit.INTERRUPTED)
 
 
-@app.command(epilog="Example:  [bold]livespot listen tcp://127.0.0.1:5556 --kind event --kind gap --json[/]")
+@app.command(
+    epilog=_examples(
+        "livespot listen",
+        "livespot listen tcp://10.0.0.5:5556 --stream door --kind event --kind gap",
+        "livespot listen --json >> events.jsonl",
+    )
+)
 def listen(
     endpoint: Annotated[str, typer.Argument(help="Where a livespot publishes.")] = config.PublishSettings().endpoint,
     kind: Annotated[
@@ -193,13 +216,14 @@ def listen(
     """Print events as they come. Ctrl-C ends it."""
     from livespot.publish import subscribe
 
-    with subscribe(endpoint, kind or ("event", "gap", "status"), stream or (), timeout) as messages:  # type: ignore[arg-type]
-        err.print(f"listening to [bold]{endpoint}[/]")
+    kinds = kind or ("event", "gap", "status")
+    with suppress(KeyboardInterrupt), subscribe(endpoint, kinds, stream or (), timeout) as messages:  # type: ignore[arg-type]
+        err.print(f"listening to [bold]{escape(endpoint)}[/]")
         for message in messages:
             _tell(message, as_json, all_kinds=True)
 
 
-@app.command()
+@app.command(epilog=_examples("livespot demo", "livespot demo --seconds 60 --seed 7 --portrait me.jpg"))
 def demo(
     seconds: Annotated[float, typer.Option(min=2, help="How long the virtual camera plays.")] = 30.0,
     out_file: Annotated[Path, typer.Option("--out", "-o", help="Timeline: .png, .svg or .pdf.")] = Path("timeline.png"),
@@ -210,16 +234,16 @@ def demo(
 ) -> None:
     """Watch a virtual camera whose face moves at known times, and compare. No camera, no GPU."""
     chosen = _settings(None, {"infer.model": model, "publish.endpoint": "tcp://127.0.0.1:*"}, None)
-    _check_outputs(None, out_file)
     from livespot.capture.virtual import VirtualCamera
     from livespot.demo import HEARTBEAT_S, Listener, compare, to_rich
     from livespot.infer import OnnxScorer
     from livespot.live import serve, stopping_on_signals
     from livespot.pipeline import Pipeline
-    from livespot.plot import Shown, timeline
+    from livespot.plot import FORMATS, Shown, timeline
     from livespot.publish.zmq import Publisher
     from livespot.spotting import Findings
 
+    _check_output(out_file, FORMATS)
     camera = VirtualCamera(portrait, seed=seed, seconds=seconds)
     findings = Findings()
     with ExitStack() as stack:
@@ -228,7 +252,8 @@ def demo(
         pipeline = stack.enter_context(Pipeline(chosen, [camera], scorer))
         stack.enter_context(stopping_on_signals(pipeline))
         listener = stack.enter_context(Listener(publisher))
-        err.print(f"a virtual camera plays for {seconds:g} s; published on {publisher.endpoint}, {scorer.name}")
+        err.print(f"a virtual camera plays for {seconds:g} s, published on [bold]{escape(publisher.endpoint)}[/]")
+        err.print(scorer.name)
         with _progress() as progress:
             task = progress.add_task(camera.name, total=camera.frame_count)
             for turn in serve(pipeline, publisher):
@@ -246,10 +271,11 @@ def demo(
         _print_json({"shown": len(truth), "spotted": hits, "false_alarms": alarms, "timeline": str(out_file)})
     else:
         out.print(to_rich(lines))
-        out.print(f"{hits} of {len(truth)} spotted, {alarms} false alarms; the timeline is in [bold]{out_file}[/]")
+        out.print()
+        out.print(f"{hits} of {len(truth)} spotted, {_count(alarms, 'false alarm')}; timeline: {escape(str(out_file))}")
 
 
-@app.command()
+@app.command(epilog=_examples("livespot doctor", "livespot doctor --json"))
 def doctor(as_json: JsonOption = False) -> None:
     """Say what works on this machine, and for what does not the reason and the cure."""
     from dataclasses import asdict
@@ -260,15 +286,15 @@ def doctor(as_json: JsonOption = False) -> None:
     if as_json:
         _print_json([asdict(finding) for finding in findings])
     else:
-        marks = {"ok": "[green]ok[/]", "warning": "[yellow]note[/]", "failed": "[red]failed[/]"}
+        table = Table.grid(padding=(0, 2, 0, 0))
         for finding in findings:
-            out.print(f"{marks[finding.state]:>20}  [bold]{finding.what}[/]: {finding.found}", highlight=False)
-            if finding.cure:
-                out.print(f"        {finding.cure}", style="dim", highlight=False)
+            cure = f"\n[dim]{escape(finding.cure)}[/]" if finding.cure else ""
+            table.add_row(MARKS[finding.state], f"[bold]{finding.what}[/]", escape(finding.found) + cure)
+        out.print(table)
     raise typer.Exit(exit_code(findings))
 
 
-@app.command(epilog="Example:  [bold]livespot bench --clip interview.mp4 --json out.json[/]")
+@app.command(epilog=_examples("livespot bench", "livespot bench --clip interview.mp4 --json out.json"))
 def bench(
     clip: Annotated[Path | None, typer.Option(help="Video with one face; left out, the virtual camera's.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures as JSON.")] = None,
@@ -278,6 +304,7 @@ def bench(
     """Measure speed, latency, alignment and memory on this machine."""
     from livespot.bench import measure, to_rich
 
+    _check_output(json_file)
     chosen = _settings(None, {"infer.model": model}, None)
     with _progress() as progress:
         task = progress.add_task("bench", total=None)
@@ -288,7 +315,7 @@ def bench(
     out.print(to_rich(figures))
 
 
-@app.command()
+@app.command(epilog=_examples("livespot train configs/train/yap2022.yaml --faces portraits/ --out runs/yap2022"))
 def train(
     config_file: Annotated[Path, typer.Argument(help="Training settings, configs/train/yap2022.yaml.")],
     faces: Annotated[Path, typer.Option(help="Folder of portraits, one face each.")],
@@ -300,7 +327,7 @@ def train(
     out.print(run_training(config_file, out_dir, faces))
 
 
-@app.command()
+@app.command(epilog=_examples("livespot export runs/yap2022/checkpoint.pt engines/yap2022.onnx"))
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a training.")],
     onnx: Annotated[Path, typer.Argument(help="Engine to write, engines/NAME.onnx.")],
@@ -351,15 +378,24 @@ def _assignments(texts: list[str]) -> dict[str, Any]:
         key, separator, value = text.partition("=")
         if not separator or "." not in key:
             raise SettingsError(f"--set {text}: expected section.key=value, such as decode.micro_threshold=0.7")
-        chosen[key] = yaml.safe_load(value)
+        try:
+            chosen[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise SettingsError(f"--set {text}: {value} is not YAML; quotes make it a text") from None
     return chosen
 
 
-def _check_outputs(*files: Path | None) -> None:
-    """A folder that does not exist is found out before an hour of video is spotted."""
-    for file in files:
-        if file is not None and not file.absolute().parent.is_dir():
-            raise SettingsError(f"{file} cannot be written: there is no folder {file.absolute().parent}: create it")
+def _check_output(file: Path | None, formats: Collection[str] = ()) -> None:
+    """What cannot be written is found out before an hour of video is spotted."""
+    if file is None:
+        return
+    if formats and file.suffix.lower() not in formats:
+        raise SettingsError(f"{file} has no known format: end its name in {' or '.join(formats)}")
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise SettingsError(f"{file} cannot be written: there is no folder {folder}: create it")
+    if file.is_dir() or not os.access(folder, os.W_OK):
+        raise SettingsError(f"{file} cannot be written: give a file in a folder that is yours")
 
 
 @contextmanager
@@ -416,14 +452,18 @@ def _report(findings: "Findings", as_json: bool) -> None:
     elif findings.events:
         out.print(tables.to_rich(findings.events))
     if not findings.frames_with_face:
-        err.print(f"[yellow]no face was found in {findings.frames} frames[/]: no events")
+        err.print(f"[yellow]no face was found in {_count(findings.frames, 'frame')}[/]: no events")
     else:
         err.print(
-            f"{len(findings.events)} events in {findings.last_s:.1f} s, {findings.frames} frames, "
-            f"{findings.frames_with_face} with a face"
+            f"{_count(len(findings.events), 'event')} in {findings.last_s:.1f} s, "
+            f"{_count(findings.frames, 'frame')}, {findings.frames_with_face} with a face"
         )
     for note in findings.notes:
         err.print(f"[yellow]{escape(note)}[/]")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _progress() -> Progress:
@@ -447,8 +487,8 @@ def _status_line() -> Iterator[Callable[["Meter", int], None]]:
             due_s = time.monotonic() + STATUS_EVERY_S
             faces = sum(meter.faces.values())
             line.update(
-                f"{meter.fps:5.1f} fps   {meter.latency_ms():4.0f} ms   {faces} faces   "
-                f"{meter.events} events   {dropped} dropped"
+                f"{meter.fps:5.1f} fps   latency {meter.latency_ms():3.0f} ms   "
+                f"faces {faces}   events {meter.events}   dropped {dropped}"
             )
 
         yield update

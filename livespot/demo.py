@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from types import TracebackType
 
+from rich import box
 from rich.table import Table
 
 from livespot.capture.virtual import Expression
@@ -15,17 +16,23 @@ from livespot.evaluation.matching import HIT_IOU, Interval, intersection_over_un
 from livespot.publish.messages import Message
 from livespot.publish.subscriber import subscribe
 from livespot.publish.zmq import Publisher
+from livespot.records import ExpressionType
 from livespot.tables import STYLES
 
 HEARTBEAT_S = 0.05
 """Short, so that the listener knows at once that it hears; who listens before that would miss the first events."""
+
+CAPTION = "units: facial action units; motion: of the skin, at most, in % of the distance between the eyes"
 
 JOIN_S = 5.0
 """A subscriber on the same machine that hears nothing for so long never will."""
 
 
 class Listener:
-    """A subscriber in a thread of its own, as another program would be. A context manager."""
+    """A subscriber in a thread of its own, as another program would be.
+
+    A context manager, within which one pipeline runs to its end: leaving waits for the last message.
+    """
 
     def __init__(self, publisher: Publisher) -> None:
         """`publisher` is open and has a short heartbeat."""
@@ -33,6 +40,8 @@ class Listener:
         """Closed events heard so far."""
         self._publisher = publisher
         self._hears = threading.Event()
+        self._ended = threading.Event()
+        self._left = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="livespot-demo-listener", daemon=True)
 
     def __enter__(self) -> "Listener":
@@ -42,22 +51,33 @@ class Listener:
         while not self._hears.wait(HEARTBEAT_S):
             self._publisher.heartbeat()
             if time.monotonic() > until_s:
+                self._leave()
                 raise PublishError(f"nothing that {self._publisher.endpoint} sends arrives: is a firewall in the way?")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self._ended.wait(JOIN_S)
+        self._leave()
+
+    def _leave(self) -> None:
+        self._left.set()
         self._thread.join()
 
     def _listen(self) -> None:
-        with subscribe(self._publisher.endpoint, ("event", "status", "heartbeat"), timeout_s=JOIN_S) as messages:
-            for message in messages:
-                self._hears.set()
-                if message["kind"] == "event" and message["phase"] == "close":
-                    self.events.append(message)
-                elif message["kind"] == "status" and message["state"] == "ended":
-                    return
+        with subscribe(self._publisher.endpoint, ("event", "status", "heartbeat"), timeout_s=HEARTBEAT_S) as messages:
+            while not self._left.is_set():
+                if message := next(messages, None):
+                    self._hear(message)
+
+    def _hear(self, message: Message) -> None:
+        self._hears.set()
+        if message["kind"] == "event" and message["phase"] == "close":
+            self.events.append(message)
+        elif message["kind"] == "status" and message["state"] == "ended":
+            self._ended.set()
 
 
 @dataclass(frozen=True)
@@ -97,12 +117,13 @@ def compare(truth: Sequence[Expression], events: Sequence[Message], fps: float) 
 
 
 def to_rich(lines: Sequence[Line]) -> Table:
-    """The comparison for the terminal."""
-    table = Table(header_style="bold")
-    for heading in ("shown", "spotted", "verdict"):
-        table.add_column(heading)
+    """The comparison for the terminal, 80 columns wide."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.caption, table.caption_justify = CAPTION, "left"
+    for heading in ("shown", "from", "to s", "units", "motion", "spotted", "from", "to s", "verdict"):
+        table.add_column(heading, justify="right" if heading in ("from", "to s", "motion") else "left")
     for line in lines:
-        table.add_row(_told_shown(line.shown), _told_spotted(line.spotted), _verdict(line))
+        table.add_row(*_told_shown(line.shown), *_told_spotted(line.spotted), _verdict(line))
     return table
 
 
@@ -117,18 +138,21 @@ def _begin_s(line: Line) -> float:
     return float(line.spotted["onset_s"]) if line.spotted else 0.0
 
 
-def _told_shown(shown: Expression | None) -> str:
+def _told_shown(shown: Expression | None) -> tuple[str, ...]:
     if shown is None:
-        return "[dim]nothing[/]"
-    times = f"{shown.onset_s:6.2f} to {shown.offset_s:5.2f} s"
-    return f"[{STYLES[shown.type]}]{shown.type}[/] {times}  {shown.units}, {100 * shown.amplitude_iod:.1f} %"
+        return ("[dim]nothing[/]", "", "", "", "")
+    motion = f"{100 * shown.amplitude_iod:.1f} %"
+    return (*_told(shown.type, shown.onset_s, shown.offset_s), shown.units, motion)
 
 
-def _told_spotted(event: Message | None) -> str:
+def _told_spotted(event: Message | None) -> tuple[str, ...]:
     if event is None:
-        return "[dim]nothing[/]"
-    times = f"{event['onset_s']:6.2f} to {event['offset_s']:5.2f} s"
-    return f"[{STYLES[event['type']]}]{event['type']}[/] {times}  score {event['confidence']:.2f}"
+        return ("[dim]nothing[/]", "", "")
+    return _told(event["type"], event["onset_s"], event["offset_s"])
+
+
+def _told(kind: ExpressionType, onset_s: float, offset_s: float) -> tuple[str, str, str]:
+    return f"[{STYLES[kind]}]{kind}[/]", f"{onset_s:.2f}", f"{offset_s:.2f}"
 
 
 def _verdict(line: Line) -> str:
@@ -138,4 +162,4 @@ def _verdict(line: Line) -> str:
         return "[red]false alarm[/]"
     if line.spotted is None:
         return "[red]missed[/]"
-    return f"[yellow]in part[/], overlap {line.overlap:.2f}"
+    return f"[yellow]in part, {line.overlap:.2f}[/]"

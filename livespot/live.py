@@ -72,10 +72,10 @@ def serve(
 ) -> Iterator[Turn]:
     """Publish everything the pipeline tells, turn by turn, until it ends or has run for `duration_s`.
 
-    Scores are published where `scores` is set. Duration is stream time, and time on the clock where no frame comes.
+    Scores are published where `scores` is set. Duration is stream time; where no frame comes, the clock takes over.
     """
     meter = Meter()
-    started_s = time.monotonic()
+    reached_s, reached_at_s = 0.0, time.monotonic()
     for steps in pipeline:
         messages = [publisher.publish(record) for step in steps for record in step.told]
         if scores:
@@ -85,32 +85,34 @@ def serve(
         for step in steps:
             meter.count(step, now_s)
         yield Turn(steps, messages, meter)
-        if duration_s is not None and _is_over(steps, duration_s, now_s - started_s):
+        if frames := [step.frame for step in steps if step.frame is not None]:
+            reached_s, reached_at_s = max(reached_s, *(frame.t_s for frame in frames)), now_s
+        if duration_s is not None and reached_s + now_s - reached_at_s >= duration_s:
             pipeline.stop()
-
-
-def _is_over(steps: list[Step], duration_s: float, elapsed_s: float) -> bool:
-    frames = [step.frame for step in steps if step.frame is not None]
-    return any(frame.t_s >= duration_s for frame in frames) or (not frames and elapsed_s >= duration_s)
 
 
 @contextmanager
 def stopping_on_signals(pipeline: Pipeline) -> Iterator[None]:
     """Ctrl-C and SIGTERM ask the pipeline to finish; a second one ends it at once. In the main thread only."""
 
-    def stop(number: int, _: FrameType | None) -> None:
-        signal.signal(number, kept[signal.Signals(number)])
+    def restore() -> None:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+    def stop(_: int, __: FrameType | None) -> None:
+        restore()
         pipeline.stop()
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        for number in kept:
+            signal.signal(number, stop)
         yield
     finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+        restore()
 
 
 class Windows:

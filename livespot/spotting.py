@@ -19,12 +19,12 @@ from livespot.records import Event, Gap, Status
 
 
 def spot(video: str | Path, settings: Settings | None = None) -> Iterator[Event]:
-    """Closed events of a video file, a folder of images or a demo:// address, as they are found.
+    """Closed events of a video file, a folder of images or demo://?realtime=0, as they are found.
 
         for event in livespot.spot("interview.mp4"):
             print(event.type, event.onset_s, event.offset_s)
 
-    Raises SourceError for what cannot be read, EngineError for a network that does not fit.
+    Raises SourceError for what cannot be read, SettingsError for a camera, EngineError for a network that does not fit.
     """
     settings = settings or Settings()
     source = recording(str(video), settings)
@@ -37,7 +37,10 @@ def recording(uri: str, settings: Settings) -> Source:
     """The source of a recording. Raises SettingsError for a camera: it has no end."""
     source = open_source(SourceSettings(uri=uri), settings.capture)
     if source.live:
-        raise SettingsError(f"{source.name} is a live source; `livespot run --source` watches cameras and streams")
+        raise SettingsError(
+            f"{source.name} is live and has no end: watch it with `livespot run --source`, "
+            "or give a video file, a folder of images or demo://?realtime=0"
+        )
     return source
 
 

@@ -35,9 +35,9 @@ def rows(events: Iterable[Event]) -> list[Row]:
 def write(path: Path, events: Iterable[Event]) -> None:
     """Write the closed events to a .csv or .jsonl file, which appears whole or not at all. Raises LivespotError."""
     try:
-        write_rows = _FORMATS[path.suffix.lower()]
+        write_rows = FORMATS[path.suffix.lower()]
     except KeyError:
-        raise LivespotError(f"{path} has no known format: end its name in {' or '.join(_FORMATS)}") from None
+        raise LivespotError(f"{path} has no known format: end its name in {' or '.join(FORMATS)}") from None
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         write_rows(file, rows(events))
 
@@ -82,4 +82,5 @@ def _write_json_lines(file: TextIO, table: list[Row]) -> None:
     file.writelines(json.dumps(row) + "\n" for row in table)
 
 
-_FORMATS: dict[str, Callable[[TextIO, list[Row]], None]] = {".csv": _write_csv, ".jsonl": _write_json_lines}
+FORMATS: dict[str, Callable[[TextIO, list[Row]], None]] = {".csv": _write_csv, ".jsonl": _write_json_lines}
+"""Suffixes of the files that `write` writes."""

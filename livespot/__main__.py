@@ -1,0 +1,5 @@
+"""python -m livespot."""
+
+from livespot.cli import main
+
+main()

@@ -46,10 +46,10 @@ $(VENV)/.made:
 
 $(VENV)/.installed-demo: $(VENV)/.made pyproject.toml
 	@echo "installing livespot into $(VENV): some minutes the first time"
-	$(PIP) --editable '.[demo]'
+	$(PIP) --editable .
 	@touch $@
 
 $(VENV)/.installed-all: $(VENV)/.made pyproject.toml
 	@echo "installing livespot and what its tests need into $(VENV): some minutes the first time"
-	$(PIP) --editable '.[demo,train,dev]'
+	$(PIP) --editable '.[train,dev]'
 	@touch $@ $(VENV)/.installed-demo

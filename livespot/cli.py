@@ -234,7 +234,7 @@ def demo(
 ) -> None:
     """Watch a virtual camera whose face moves at known times, and compare. No camera, no GPU."""
     chosen = _settings(None, {"infer.model": model, "publish.endpoint": "tcp://127.0.0.1:*"}, None)
-    from livespot.capture.virtual import VirtualCamera
+    from livespot.capture.virtual import ASTRONAUT, VirtualCamera
     from livespot.demo import HEARTBEAT_S, Listener, compare, to_rich
     from livespot.infer import OnnxScorer
     from livespot.live import serve, stopping_on_signals
@@ -244,7 +244,7 @@ def demo(
     from livespot.spotting import Findings
 
     _check_output(out_file, FORMATS)
-    camera = VirtualCamera(portrait, seed=seed, seconds=seconds)
+    camera = VirtualCamera(portrait or ASTRONAUT, seed=seed, seconds=seconds)
     findings = Findings()
     with ExitStack() as stack:
         publisher = stack.enter_context(Publisher(chosen.publish.endpoint, HEARTBEAT_S))

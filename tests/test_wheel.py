@@ -35,7 +35,7 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = tmp_path_factory.mktemp("environment")
     venv.create(environment, with_pip=True)
     install = run(
-        environment / "bin" / "python", "-m", "pip", "install", "--quiet", f"{wheel}[demo]", folder=environment
+        environment / "bin" / "python", "-m", "pip", "install", "--quiet", wheel, folder=environment
     )
     assert install.returncode == 0, install.stdout + install.stderr
     return environment / "bin"

@@ -23,6 +23,9 @@ from livespot.errors import SourceError
 from livespot.landmarks import EYE_OUTER_LEFT, EYE_OUTER_RIGHT, FaceMesh, inter_ocular_px
 from livespot.records import ExpressionType, Frame
 
+ASTRONAUT = Path(__file__).with_name("astronaut.jpg")
+"""Eileen Collins, photographed by NASA: in the public domain."""
+
 WIDTH_PX, HEIGHT_PX = 640, 480
 IOD_PX = 120.0
 EYES_PX = (320.0, 205.0)
@@ -105,13 +108,13 @@ Shown = TypeVar("Shown", Expression, Blink)
 class VirtualCamera:
     """A `Source` of 640x480 frames of an animated portrait; `truth` is what it shows.
 
-    `portrait` is the path of a picture with one face, None for scikit-image's public-domain astronaut. `realtime`
+    `portrait` is the path of a picture with one face, by default the public-domain astronaut. `realtime`
     paces the frames like a camera; otherwise they come as fast as they are taken, like a file's.
     """
 
     def __init__(
         self,
-        portrait: Path | None = None,
+        portrait: Path = ASTRONAUT,
         name: str = "demo",
         seed: int = 0,
         fps: float = 30.0,
@@ -139,7 +142,7 @@ class VirtualCamera:
         path, _, query = uri.removeprefix("demo://").partition("?")
         options = {key: _option(key, text) for key, text in parse_qsl(query, keep_blank_values=True)}
         return cls(
-            Path(path) if path else None,
+            Path(path) if path else ASTRONAUT,
             name,
             seed=int(options.get("seed", 0)),
             fps=options.get("fps", 30.0),
@@ -148,7 +151,7 @@ class VirtualCamera:
         )
 
     def __enter__(self) -> "VirtualCamera":
-        portrait = _astronaut() if self._portrait is None else _picture(self._portrait)
+        portrait = _picture(self._portrait)
         with FaceMesh(static=True) as mesh:
             faces = mesh.find(portrait)
         if not faces:
@@ -351,17 +354,6 @@ def _option(key: str, text: str) -> float:
     if not low <= value <= high:
         raise SourceError(f"demo:// option {key} is {text!r}; expected a number from {low:g} to {high:g}")
     return value
-
-
-def _astronaut() -> NDArray[np.uint8]:
-    try:
-        from skimage.data import astronaut
-    except ModuleNotFoundError:
-        raise SourceError(
-            "demo:// shows a portrait of scikit-image, which is not installed: pip install 'livespot[demo]', "
-            "or give a portrait, demo://portrait.jpg"
-        ) from None
-    return np.ascontiguousarray(astronaut()[..., ::-1])  # type: ignore[no-untyped-call]
 
 
 def _picture(path: Path) -> NDArray[np.uint8]:

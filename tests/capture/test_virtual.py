@@ -1,6 +1,5 @@
 """The virtual camera shows what its truth says, moves as it says, and the same for everyone who asks."""
 
-import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from livespot.action_units import EXPRESSIONS
 from livespot.capture import open_source
 from livespot.capture.virtual import (
+    ASTRONAUT,
     HEIGHT_PX,
     IOD_PX,
     MACRO_IOD,
@@ -169,11 +169,8 @@ def test_noise_differs_from_frame_to_frame(animation: _Animation) -> None:
 
 
 def test_a_portrait_of_ones_own_is_shown(tmp_path: Path) -> None:
-    from skimage.data import astronaut
-
     portrait = tmp_path / "me.png"
-    face = np.ascontiguousarray(astronaut()[20:260, 100:340, ::-1])  # type: ignore[no-untyped-call]
-    cv2.imwrite(str(portrait), face)
+    cv2.imwrite(str(portrait), cv2.imread(str(ASTRONAUT))[20:260, 100:340])
     source = open_source(SourceSettings(uri=f"demo://{portrait}?seconds=1&fps=5&realtime=0"), CaptureSettings())
     assert isinstance(source, VirtualCamera)
     frames = frames_of(source)
@@ -218,9 +215,3 @@ def test_a_picture_without_a_face_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "wall.png"), np.full((300, 300, 3), 128, np.uint8))
     with pytest.raises(SourceError, match=r"no face is found in .*wall\.png"):
         frames_of(VirtualCamera(tmp_path / "wall.png"))
-
-
-def test_without_scikit_image_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "skimage.data", None)
-    with pytest.raises(SourceError, match=r"pip install 'livespot\[demo\]'"):
-        frames_of(VirtualCamera())

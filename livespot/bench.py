@@ -75,7 +75,9 @@ def measure(clip: Path | None, settings: Settings, memory_frames: int, say: Say)
     """
     with tempfile.TemporaryDirectory() as folder, OnnxScorer(settings.infer) as scorer, _one_thread():
         path = clip or _virtual_clip(Path(folder) / "virtual.avi", say)
-        frames, fps = _read(path)
+        say(f"memory over {memory_frames} frames")
+        rss_mb = _memory(path, settings, scorer, memory_frames)
+        frames, fps = _read(path)  # after the memory test: half a gigabyte of pictures
         say("FaceMesh alone")
         facemesh_fps, plain = _facemesh(frames)
         say("stage by stage")
@@ -86,8 +88,6 @@ def measure(clip: Path | None, settings: Settings, memory_frames: int, say: Say)
         pipeline_fps = _throughput(path, settings, scorer)
         say("latency at the clip's own pace")
         latency_ms = _latency(path, settings, scorer)
-        say(f"memory over {memory_frames} frames")
-        rss_mb = _memory(path, settings, scorer, memory_frames)
         engine = scorer.name
     height, width = frames[0].shape[:2]
     return {

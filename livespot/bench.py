@@ -49,10 +49,12 @@ from livespot.records import CROP_PX, Event, Face, Frame, Scores
 Say: TypeAlias = Callable[[str], None]
 Image: TypeAlias = NDArray[np.uint8]
 Transform: TypeAlias = NDArray[np.float64]
+Landmarks: TypeAlias = NDArray[np.float32]
 
 WARM_UP_FRAMES = 20
 CLIP_FRAMES = 600
-"""Frames of the clip that are held in memory for what is measured stage by stage."""
+CLIP_BYTES = 600_000_000
+"""Most of the clip that is held in memory for what is measured stage by stage."""
 PIPELINE_FRAMES = 2000
 LIVE_S = 10.0
 CLIP_S = 20.0
@@ -79,11 +81,11 @@ def measure(clip: Path | None, settings: Settings, memory_frames: int, say: Say)
         rss_mb = _memory(path, settings, scorer, memory_frames)
         frames, fps = _read(path)  # after the memory test: half a gigabyte of pictures
         say("FaceMesh alone")
-        facemesh_fps, plain = _facemesh(frames)
+        facemesh_fps, landmarks = _facemesh(frames)
         say("stage by stage")
         stages_ms = _stages(path, frames, fps, settings, scorer)
         say("alignment")
-        alignment = _alignment(frames, fps, plain, settings)
+        alignment = _alignment(frames, fps, landmarks, settings)
         say("the whole pipeline")
         pipeline_fps = _throughput(path, settings, scorer)
         say("latency at the clip's own pace")
@@ -123,6 +125,7 @@ def to_rich(figures: dict[str, Any]) -> Table:
         ("known path", alignment["known_path_plain_px"], alignment["known_path_px"]),
     ):
         table.add_row(what, f"{ours:.4f} px, plain {plain:.4f}: {ours / plain:.2f}")
+    table.add_row("a step followed in its frame", f"{100 * alignment['step_followed']:.1f} %")
     rss = figures["rss_mb"]
     table.add_row("memory", f"{rss['start']:.0f} MB, {rss['end'] - rss['start']:+.1f} over {rss['frames']} frames")
     return table
@@ -150,50 +153,80 @@ def residual_px(crops: Sequence[Image | None]) -> dict[str, float]:
 def known_path(still: Image) -> Iterator[tuple[Image, Transform]]:
     """A still picture moved along a known path with noise: each frame, and the similarity that moved the still."""
     rng = np.random.default_rng(0)
-    height, width = still.shape[:2]
     for index in range(round(PATH_FPS * PATH_S)):
         phase = 2 * np.pi * index / PATH_FPS
-        motion = cv2.getRotationMatrix2D(
-            (width / 2, height / 2),
-            np.degrees(PATH_ROLL_RAD * np.sin(phase / 3.7)),
-            1 + PATH_NOD * np.sin(phase / 2.9 + 1),
-        )
         sway_px = PATH_SWAY_PX * np.array([np.sin(phase / 5.1 + 0.5), 0.7 * np.sin(phase / 4.3)])
-        motion = np.hstack([motion[:, :2], motion[:, 2:] + sway_px[:, None]])
-        moved = cv2.warpAffine(still, motion, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        noisy = moved + rng.normal(0, PATH_NOISE_LEVELS, moved.shape)
-        yield np.clip(np.rint(noisy), 0, 255).astype(np.uint8), np.asarray(motion, np.float64)
+        image, motion = _moved(
+            still, PATH_ROLL_RAD * np.sin(phase / 3.7), 1 + PATH_NOD * np.sin(phase / 2.9 + 1), sway_px
+        )
+        noisy = image + rng.normal(0, PATH_NOISE_LEVELS, image.shape)
+        yield np.clip(np.rint(noisy), 0, 255).astype(np.uint8), motion
 
 
-def wander_px(transforms: Sequence[Transform], motions: Sequence[Transform], points: NDArray[np.float32]) -> float:
+def wander_px(
+    transforms: Sequence[Transform | None], motions: Sequence[Transform], points: NDArray[np.float32]
+) -> float:
     """Standard deviation over time of where points (N, 2) of the moved still come to lie in the crop, in its pixels."""
-    places = [apply(compose(transform, motion), points) for transform, motion in zip(transforms, motions, strict=True)]
-    return float(np.std(places, axis=0).mean())
+    places = [
+        apply(compose(transform, motion), points)
+        for transform, motion in zip(transforms, motions, strict=True)
+        if transform is not None
+    ]
+    return round(float(np.std(places, axis=0).mean()), 4)
+
+
+def _moved(still: Image, roll_rad: float, growth: float, sway_px: NDArray[np.float64]) -> tuple[Image, Transform]:
+    """The still turned, grown about its middle, and shifted; and the similarity (2, 3) that did it."""
+    height, width = still.shape[:2]
+    motion = cv2.getRotationMatrix2D((width / 2, height / 2), float(np.degrees(roll_rad)), growth)
+    motion = np.hstack([motion[:, :2], motion[:, 2:] + sway_px[:, None]])
+    image = cv2.warpAffine(still, motion, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(image, np.uint8), np.asarray(motion, np.float64)
+
+
+def step_followed(still: Image, points: NDArray[np.float32], settings: Settings) -> float:
+    """Share of a sudden turn and nod that the crop has followed in the very frame in which it happens; 1: no lag.
+
+    The still is shown calm, then at once moved by as much as `known_path` at its farthest; `points` (N, 2) lie on it.
+    """
+    turned = _moved(still, PATH_ROLL_RAD, 1 + PATH_NOD, np.array([PATH_SWAY_PX, 0.7 * PATH_SWAY_PX]))
+    calm = [still] * WARM_UP_FRAMES
+    faces = [face for face, _ in _aligned([*calm, turned[0]], PATH_FPS, settings)]
+    before, after = faces[-2], faces[-1]
+    if before is None or after is None:
+        return 0.0
+    rest_px = apply(before.transform, points)
+    went_px = apply(compose(before.transform, turned[1]), points) - rest_px
+    left_px = apply(compose(after.transform, turned[1]), points) - rest_px
+    return round(float(1 - np.linalg.norm(left_px) / np.linalg.norm(went_px)), 4)
 
 
 def _alignment(
-    frames: Sequence[Image], fps: float, plain: Sequence[Transform | None], settings: Settings
+    frames: Sequence[Image], fps: float, landmarks: Sequence[Landmarks | None], settings: Settings
 ) -> dict[str, Any]:
     faces = [face for face, _ in _aligned(frames, fps, settings)]
     plain_crops = [
         None if transform is None else plain_crop(image, transform)
-        for image, transform in zip(frames, plain, strict=True)
+        for image, transform in zip(frames, _plain(landmarks), strict=True)
     ]
-    still = next(image for image, transform in zip(frames, plain, strict=True) if transform is not None)
+    still, points = next(
+        (image, found[list(RIGID)]) for image, found in zip(frames, landmarks, strict=True) if found is not None
+    )
     images, motions = map(list, zip(*known_path(still), strict=True))
-    _, plain_path = _facemesh(images)
-    tracked = [face.transform for face, _ in _aligned(images, PATH_FPS, settings) if face is not None]
-    with FaceMesh(static=True) as mesh:
-        points = mesh.find(still)[0][list(RIGID)]
-    seen = [transform for transform in plain_path if transform is not None]
-    if min(len(seen), len(tracked)) < len(motions):
-        raise SourceError("the face in the clip's first picture is lost when it sways: give a clip with a larger face")
+    plain_path = _plain(_facemesh(images)[1])
+    tracked_path = [face.transform if face else None for face, _ in _aligned(images, PATH_FPS, settings)]
     return {
         "residual_plain_px": residual_px(plain_crops),
         "residual_px": residual_px([face.crop if face else None for face in faces]),
-        "known_path_plain_px": round(wander_px(seen, motions, points), 4),
-        "known_path_px": round(wander_px(tracked, motions, points), 4),
+        "known_path_plain_px": wander_px(plain_path, motions, points),
+        "known_path_px": wander_px(tracked_path, motions, points),
+        "step_followed": step_followed(still, points, settings),
     }
+
+
+def _plain(landmarks: Sequence[Landmarks | None]) -> list[Transform | None]:
+    """What plain alignment makes of the landmarks of each frame."""
+    return [None if found is None else crop_transform(found) for found in landmarks]
 
 
 def _aligned(images: Sequence[Image], fps: float, settings: Settings) -> Iterator[tuple[Face | None, float]]:
@@ -207,8 +240,8 @@ def _aligned(images: Sequence[Image], fps: float, settings: Settings) -> Iterato
             yield next((face for face in found if isinstance(face, Face)), None), took_s
 
 
-def _facemesh(frames: Sequence[Image]) -> tuple[float, list[Transform | None]]:
-    """Frames per second of FaceMesh alone, and the plain alignment that its landmarks give."""
+def _facemesh(frames: Sequence[Image]) -> tuple[float, list[Landmarks | None]]:
+    """Frames per second of FaceMesh alone, and the landmarks of the first face of each frame."""
     with FaceMesh() as mesh:
         for image in frames[:WARM_UP_FRAMES]:
             mesh.find(image)
@@ -217,7 +250,7 @@ def _facemesh(frames: Sequence[Image]) -> tuple[float, list[Transform | None]]:
         rate = len(frames) / (time.perf_counter() - began_s)
     if not any(found):
         raise SourceError("no face is found in the clip: give one with a face that looks at the camera")
-    return rate, [crop_transform(landmarks[0]) if landmarks else None for landmarks in found]
+    return rate, [landmarks[0] if landmarks else None for landmarks in found]
 
 
 def _stages(path: Path, frames: Sequence[Image], fps: float, settings: Settings, scorer: Scorer) -> dict[str, float]:
@@ -325,7 +358,11 @@ def _arrivals(source: Source, settings: Settings, scorer: Scorer, frames: int) -
 def _read(path: Path) -> tuple[list[Image], float]:
     """The first pictures of the clip and its frame rate."""
     with VideoFile(path, "bench") as source:
-        frames = [frame.image for frame, _ in zip(source, range(CLIP_FRAMES), strict=False)]
+        frames: list[Image] = []
+        for frame in source:
+            frames.append(frame.image)
+            if len(frames) == CLIP_FRAMES or len(frames) * frame.image.nbytes > CLIP_BYTES:
+                break
         fps = source.fps or PATH_FPS
     if len(frames) < 2 * WARM_UP_FRAMES:
         raise SourceError(f"{path} has {len(frames)} pictures; a measurement needs at least {2 * WARM_UP_FRAMES}")

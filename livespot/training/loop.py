@@ -111,7 +111,17 @@ def with_mirror_images(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _samples(portraits: list[Portrait], settings: TrainSettings, first: int) -> Iterator[tuple[Tensor, ...]]:
-    return iter(DataLoader(_Stream(portraits, settings, first), batch_size=None, num_workers=1, prefetch_factor=8))
+    loader = DataLoader(
+        _Stream(portraits, settings, first),
+        batch_size=None,
+        num_workers=1,
+        prefetch_factor=8,
+        # A fresh process, not a fork: OpenCV's and MediaPipe's threads do not survive one.
+        multiprocessing_context="spawn",
+        # Its own, or it would draw from the generator of a run that is to go on as if it had not been killed.
+        generator=torch.Generator(),
+    )
+    return iter(loader)
 
 
 def _resume(

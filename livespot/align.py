@@ -14,6 +14,7 @@ window to shift only, and one that has turned or grown as well would bias it.
 The landmarks are looked at every `mesh_interval_s`, and at once when the skin is lost.
 """
 
+from dataclasses import dataclass
 from types import TracebackType
 
 import cv2
@@ -82,8 +83,10 @@ MIN_POINTS = 6
 RENEW_AGREEING = 0.5
 """Below this share the key frame is renewed at once: the face has moved in a way that it cannot explain."""
 
-MAX_GROWTH = 1.25
-"""No face comes nearer by more than this from one frame to the next."""
+MAX_TURN = 0.35
+"""No head turns by 14 degrees, or comes nearer by a quarter, from one frame to the next."""
+RETRACK_TURN = 0.01
+"""After a faster turn than 0.4 degrees the patch is cut and tracked once more, from where the first time led."""
 
 STALE_KEY_PX = 0.2 * PATCH_SCALE
 """A key frame past its age is renewed only if its points no longer fit this well.
@@ -127,26 +130,42 @@ class _Track:
 
     def follow(self, frame: Frame) -> bool:
         """Track the skin into this frame; False, and nothing changes, where too few of its points agree."""
-        if not len(self._points):
-            return False
         picture = self._picture_of(frame)
-        patch = picture.cut(compose(TO_PATCH, self.transform), PATCH_SIDE_PX)
+        agreed = self._track(picture, self.transform)
+        if agreed is not None and agreed.turn > RETRACK_TURN:
+            agreed = self._track(picture, agreed.transform)
+        if agreed is None:
+            return False
+        self.transform, self._weights = agreed.transform, agreed.weights
+        self.seen_s = frame.t_s
+        self._picture = picture
+        if self._is_stale(agreed, frame.t_s):
+            self._make_key(frame.t_s)
+        return True
+
+    def _track(self, picture: "_Picture", guess: Array) -> "_Agreement | None":
+        """The transform on which the points of the key frame agree, sought from a guess."""
+        if not len(self._points):
+            return None
+        patch = picture.cut(compose(TO_PATCH, guess), PATCH_SIDE_PX)
         points, found, _ = cv2.calcOpticalFlowPyrLK(
             self._key, patch, self._points, self._targets_px.astype(np.float32), winSize=LK_WINDOW_PX,
             maxLevel=LK_LEVELS, criteria=LK_STOP, flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         )  # fmt: skip
         agreed = _robust_similarity(points.astype(np.float64), self._targets_px, self._weights * found.ravel())
-        if agreed is None or not 1 / MAX_GROWTH < np.hypot(*agreed[0][:, 0]) < MAX_GROWTH:
-            return False
-        moved, self._weights, residuals_px = agreed
-        self.transform = compose(_in_crop(moved), self.transform)
-        self.seen_s = frame.t_s
-        self._picture = picture
-        key_age_s = frame.t_s - self._key_s
-        stale = key_age_s >= self._settings.key_age_s and np.median(residuals_px) > STALE_KEY_PX
-        if stale or np.mean(self._weights > AGREE_WEIGHT) < RENEW_AGREEING:
-            self._make_key(frame.t_s)
-        return True
+        if agreed is None:
+            return None
+        back, weights, residuals_px = agreed
+        turn = float(np.linalg.norm(back[:, :2] - np.eye(2)))
+        if turn > MAX_TURN:
+            return None
+        in_crop = compose(invert(TO_PATCH), compose(back, TO_PATCH))
+        return _Agreement(compose(in_crop, guess), weights, float(np.median(residuals_px)), turn)
+
+    def _is_stale(self, agreed: "_Agreement", t_s: float) -> bool:
+        if np.mean(agreed.weights > AGREE_WEIGHT) < RENEW_AGREEING:
+            return True
+        return t_s - self._key_s >= self._settings.key_age_s and agreed.residual_px > STALE_KEY_PX
 
     def crop(self) -> Grey:
         """The aligned face, uint8 (112, 112), of the frame last followed."""
@@ -206,6 +225,19 @@ class _Track:
         self._weights = np.ones(len(self._points))
 
 
+@dataclass(frozen=True)
+class _Agreement:
+    """What the points of a key frame agree on in another frame."""
+
+    transform: Array
+    weights: Array
+    """How far each point agrees, [0, 1]."""
+    residual_px: float
+    """Median over the points, in pixels of the patch."""
+    turn: float
+    """Rotation (radians) and growth since the guess, times the square root of two."""
+
+
 class _Picture:
     """The surroundings of a face in grey, reduced by a whole number where it is large."""
 
@@ -226,11 +258,6 @@ class _Picture:
         """What `transform`, from the frame's pixels, takes to a square of this side."""
         matrix = compose(transform, self._to_frame)
         return np.asarray(cv2.warpAffine(self._grey, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE), np.uint8)
-
-
-def _in_crop(motion: Array) -> Array:
-    """A motion within the patch as a motion within the crop."""
-    return compose(invert(TO_PATCH), compose(motion, TO_PATCH))
 
 
 def _skin_mask() -> Grey:

@@ -1,10 +1,14 @@
-"""Manners of every test: no thread left behind, OpenCV as it was."""
+"""Manners of every test: no thread left behind, OpenCV as it was. Films that several files of tests share."""
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import pytest
+
+from tests import films
+from tests.films import Picture
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +28,27 @@ def _opencv_keeps_its_threads() -> Iterator[None]:
     threads = cv2.getNumThreads()
     yield
     cv2.setNumThreads(threads)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[Picture]:
+    """A face with one macro-expression."""
+    return films.film(films.MACRO_SEED)
+
+
+@pytest.fixture(scope="session")
+def micro_pictures() -> list[Picture]:
+    """A face with one micro-expression."""
+    return films.film(films.MICRO_SEED)
+
+
+@pytest.fixture(scope="session")
+def video(pictures: list[Picture], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The macro-expression as a file."""
+    return films.write_video(tmp_path_factory.mktemp("films") / "macro.avi", pictures)
+
+
+@pytest.fixture(scope="session")
+def micro_video(micro_pictures: list[Picture], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The micro-expression as a file."""
+    return films.write_video(tmp_path_factory.mktemp("films") / "micro.avi", micro_pictures)

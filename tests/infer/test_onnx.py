@@ -3,65 +3,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import helper
 
 from livespot.config import InferSettings
 from livespot.errors import EngineError
 from livespot.infer import EngineMetadata, OnnxScorer, Scorer
 from livespot.records import Calibration, ClipSpec
-
-CLIP = (2, 2, 112, 112)
-METADATA: dict[str, Any] = {
-    "format": 1,
-    "name": "brightness",
-    "clip": {"references_s": [0.2, 0.8]},
-    "calibration": {"cutoff_hz": 3.0, "micro_threshold": 0.4, "macro_threshold": 0.6},
-    "trained": {"on": "nothing"},
-}
-MEANS = [helper.make_node("ReduceMean", ["clips", "picture"], ["scores"], keepdims=0)]
-"""Score of a class: the mean of its stream, so that a test can choose the scores."""
-
-
-def write_engine(
-    path: Path,
-    metadata: dict[str, Any] | None = METADATA,
-    nodes: list[onnx.NodeProto] = MEANS,
-    clips: tuple[str | int, ...] = ("n", *CLIP),
-    scores: tuple[str | int, ...] = ("n", 2),
-    names: tuple[str, str] = ("clips", "scores"),
-) -> str:
-    graph = helper.make_graph(
-        [_renamed(node, dict(zip(("clips", "scores"), names, strict=True))) for node in nodes],
-        "network",
-        [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, clips)],
-        [helper.make_tensor_value_info(names[1], TensorProto.FLOAT, scores)],
-        [
-            helper.make_tensor("picture", TensorProto.INT64, [3], [2, 3, 4]),
-            helper.make_tensor("zero", TensorProto.INT64, [1], [0]),
-            helper.make_tensor("one", TensorProto.INT64, [1], [1]),
-            helper.make_tensor("two", TensorProto.INT64, [1], [2]),
-            helper.make_tensor("clip_numbers", TensorProto.INT64, [3], [0, 1, 2]),
-            helper.make_tensor("last_of_three", TensorProto.BOOL, [3], [False, False, True]),
-            helper.make_tensor("first_of_one", TensorProto.BOOL, [1], [True]),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    if metadata is not None:
-        helper.set_model_props(model, {"livespot": json.dumps(metadata)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, str(path))
-    return str(path)
-
-
-def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
-    renamed = onnx.NodeProto()
-    renamed.CopyFrom(node)
-    renamed.input[:] = [names.get(name, name) for name in node.input]
-    renamed.output[:] = [names.get(name, name) for name in node.output]
-    return renamed
+from tests.films import MotionScorer
+from tests.infer.engines import CLIP, METADATA, MOTION, MOTION_METADATA, write_engine
 
 
 def without(*keys: str) -> dict[str, Any]:
@@ -261,3 +212,12 @@ def test_metadata_survives_writing_and_reading() -> None:
 def test_metadata_that_could_not_be_read_is_not_written(cutoff_hz: float) -> None:
     with pytest.raises(ValueError, match="cutoff_hz"):
         EngineMetadata("net", ClipSpec(), Calibration(cutoff_hz, 0.3, 0.7), {}).to_json()
+
+
+def test_the_engine_that_other_tests_spot_with_scores_like_its_reference(tmp_path: Path) -> None:
+    clips = np.random.default_rng(0).normal(0, 0.15, (3, *CLIP)).astype(np.float32)
+    with OnnxScorer(InferSettings(model=write_engine(tmp_path / "e.onnx", MOTION_METADATA, MOTION))) as scorer:
+        scores = scorer.score(clips)
+        assert scorer.calibration == MotionScorer.calibration
+    assert scores.min() > 0.1
+    np.testing.assert_allclose(scores, MotionScorer().score(clips), atol=1e-5)

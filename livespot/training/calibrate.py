@@ -1,7 +1,8 @@
 """Thresholds and cut-off of a trained network, and how well it then spots: on faces it was never trained on.
 
 Whole videos of a virtual camera go through the live path, frame by frame. One half of the unseen faces chooses the
-calibration, also on calm videos, since life is mostly calm; the other half is only scored. Everything is synthetic: figures on real faces will be lower.
+calibration, also on calm videos, since life is mostly calm; the other half is only scored. Everything is synthetic:
+figures on real faces will be lower.
 """
 
 from collections.abc import Sequence
@@ -55,7 +56,8 @@ class Video:
 def calibrate(checkpoint: Path, faces: Path, onnx_path: Path) -> dict[str, Any]:
     """Export the network of `checkpoint` to `onnx_path` with its calibration; returns the figures stored beside it.
 
-    `faces` holds the portraits of the run; named by number; of its validation faces every other one calibrates, the rest test.
+    `faces` holds the portraits of the run, named by number; of its validation faces every other one calibrates, the
+    rest test.
     """
     kept = Checkpoint.load(checkpoint)
     export(checkpoint, onnx_path, PROVISIONAL)

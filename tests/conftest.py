@@ -52,3 +52,11 @@ def video(pictures: list[Picture], tmp_path_factory: pytest.TempPathFactory) -> 
 def micro_video(micro_pictures: list[Picture], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The micro-expression as a file."""
     return films.write_video(tmp_path_factory.mktemp("films") / "micro.avi", micro_pictures)
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An ONNX file that scores like `films.MotionScorer`."""
+    from tests.infer.engines import MOTION, MOTION_METADATA, write_engine  # onnx takes its time to load
+
+    return write_engine(tmp_path_factory.mktemp("engines") / "motion.onnx", MOTION_METADATA, MOTION)

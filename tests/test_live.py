@@ -1,0 +1,175 @@
+"""A pipeline as a service: a real publisher, a real subscriber, real signals."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from livespot.capture.opencv import VideoFile
+from livespot.capture.source import Source
+from livespot.config import Settings
+from livespot.live import LATENCY_FRAMES, RATE_FRAMES, Meter, Turn, serve, stopping_on_signals
+from livespot.pipeline import Pipeline, Step, Told
+from livespot.publish import Message, Publisher, schema, subscribe
+from livespot.publish.messages import Kind
+from livespot.records import Frame, Status
+from tests.films import BLANK, FPS, MotionScorer, Picture, Played, frames
+from tests.publish.examples import CLOSE, LOST_FRAMES, OPEN, RUNNING
+
+FREE_PORT = "tcp://127.0.0.1:*"
+HEARD: tuple[Kind, ...] = ("event", "status", "score", "heartbeat")
+PATIENCE_S = 20.0
+
+
+def step(index: int = 0, arrival_s: float = 0.0, source: str = "cam1", told: tuple[Told, ...] = ()) -> Step:
+    return Step(source, Frame(BLANK, source, index, index / FPS, arrival_s), told=told)
+
+
+def served(source: Source, duration_s: float | None = None) -> list[Turn]:
+    with Publisher(FREE_PORT) as publisher, Pipeline(Settings(), [source], MotionScorer()) as pipeline:
+        return list(serve(pipeline, publisher, duration_s=duration_s))
+
+
+def last_s(turns: list[Turn]) -> float:
+    return max(one.frame.t_s for turn in turns for one in turn.steps if one.frame is not None)
+
+
+def test_a_meter_counts_frames_closed_events_and_gaps() -> None:
+    meter = Meter()
+    meter.count(step(told=(RUNNING, OPEN)), 0.0)
+    meter.count(step(1, told=(CLOSE, LOST_FRAMES)), 0.1)
+    meter.count(Step("cam1", told=(LOST_FRAMES,)), 0.2)
+    assert (meter.frames, meter.events, meter.gaps) == (2, 1, 2)
+
+
+def test_a_meter_tells_the_speed_of_the_last_frames_of_all_sources() -> None:
+    meter = Meter()
+    assert meter.fps == 0.0
+    meter.count(step(), 0.0)
+    assert meter.fps == 0.0
+    for number in range(2 * RATE_FRAMES):
+        meter.count(step(number, source=f"cam{number % 2}"), 100.0 + number / 60)
+    assert meter.fps == pytest.approx(60)
+
+
+def test_a_meter_tells_the_latency_that_a_share_of_the_last_frames_kept_below() -> None:
+    meter = Meter()
+    assert meter.latency_ms() == 0.0
+    for number in range(LATENCY_FRAMES):
+        meter.count(step(number, arrival_s=10.0), 10.0 + 9.0)
+    for number in range(LATENCY_FRAMES):
+        meter.count(step(number, arrival_s=10.0), 10.0 + number / 1000)
+    assert meter.latency_ms() == pytest.approx(500)
+    assert meter.latency_ms(0.99) == pytest.approx(990)
+    assert meter.latency_ms(1.0) == pytest.approx(999)
+
+
+def test_all_that_is_told_reaches_a_subscriber_in_order(video: Path) -> None:
+    with (
+        Publisher(FREE_PORT, heartbeat_s=0.01) as publisher,
+        subscribe(publisher.endpoint, HEARD, timeout_s=0.1) as messages,
+    ):
+        publisher.heartbeat()
+        while next(messages, None) is None:
+            publisher.heartbeat()
+        with Pipeline(Settings(), [VideoFile(video, "film")], MotionScorer()) as pipeline:
+            sent = [message for turn in serve(pipeline, publisher, scores=True) for message in turn.messages]
+        heard: list[Message] = []
+        give_up_s = time.monotonic() + PATIENCE_S
+        while len(heard) < len(sent) and time.monotonic() < give_up_s:
+            heard += [message for message in [next(messages, None)] if message and message["kind"] != "heartbeat"]
+    assert heard == sent
+    for message in heard:
+        jsonschema.Draft202012Validator(schema()).validate(message)
+    assert [message["state"] for message in sent if message["kind"] == "status"] == ["connecting", "running", "ended"]
+    phases = [message["phase"] for message in sent if message["kind"] == "event"]
+    assert (phases[0], phases[-1]) == ("open", "close")
+    assert sum(message["kind"] == "score" for message in sent) > 80
+
+
+def test_scores_are_published_only_where_they_are_asked_for(video: Path) -> None:
+    turns = served(VideoFile(video, "film"))
+    assert {message["kind"] for turn in turns for message in turn.messages} == {"status", "event"}
+    assert turns[-1].meter.events == 1
+    assert turns[-1].meter.faces == {"film": 1}
+
+
+def test_a_run_ends_after_its_duration_in_stream_time() -> None:
+    turns = served(Played(frames([BLANK] * 90)), duration_s=1.0)
+    assert 1.0 <= last_s(turns) < 2.9
+    assert turns[-1].messages[-1]["state"] == "ended"
+
+
+def test_a_run_without_a_duration_takes_every_frame() -> None:
+    assert last_s(served(Played(frames([BLANK] * 45)))) == 44 / FPS
+
+
+def test_what_runs_slower_than_the_clock_still_gets_its_duration() -> None:
+    def slow() -> Iterator[Frame]:
+        for frame in frames([BLANK] * 60):
+            time.sleep(0.1)
+            if frame.index % 2:  # so that there are turns without a frame
+                yield frame
+
+    assert last_s(served(Played(slow()), duration_s=1.0)) > 0.5  # the clock is three times faster
+
+
+def test_a_silent_camera_ends_after_its_duration_on_the_clock() -> None:
+    over = threading.Event()
+
+    def silent() -> Iterator[Frame]:
+        yield from frames([BLANK])
+        over.wait(PATIENCE_S)
+
+    with (
+        Publisher(FREE_PORT) as publisher,
+        Pipeline(Settings(), [Played(silent(), live=True)], MotionScorer()) as pipeline,
+    ):
+        for turn in serve(pipeline, publisher, duration_s=0.3):
+            if "ended" in [message.get("state") for message in turn.messages]:
+                assert not over.is_set()
+                over.set()  # a blocked read cannot be cancelled: leaving waits for it
+    assert over.is_set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_in_good_order(number: signal.Signals, pictures: list[Picture]) -> None:
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    steps: list[Step] = []
+    endless = Played(frames(chain.from_iterable([*pictures, *reversed(pictures)] for _ in range(1000))))
+    with Pipeline(Settings(), [endless], MotionScorer()) as pipeline, stopping_on_signals(pipeline):
+        for turn in pipeline:
+            steps += turn
+            if len(steps) == 5:
+                os.kill(os.getpid(), number)
+    assert pipeline.stopped
+    assert [told.state for told in steps[-1].told if isinstance(told, Status)] == ["ended"]
+    assert {one: signal.getsignal(one) for one in before} == before
+
+
+def test_a_second_signal_of_either_kind_ends_it_at_once() -> None:
+    with Pipeline(Settings(), [], MotionScorer()) as pipeline, stopping_on_signals(pipeline):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert pipeline.stopped
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_another_thread_leaves_signals_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def elsewhere() -> None:
+        with Pipeline(Settings(), [], MotionScorer()) as pipeline, stopping_on_signals(pipeline):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert seen == [before]

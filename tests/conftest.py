@@ -1,5 +1,7 @@
 """Manners of every test: no thread left behind, OpenCV as it was. Films that several files of tests share."""
 
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,3 +62,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests.infer.engines import MOTION, MOTION_METADATA, write_engine  # onnx takes its time to load
 
     return write_engine(tmp_path_factory.mktemp("engines") / "motion.onnx", MOTION_METADATA, MOTION)
+
+
+@pytest.fixture
+def display() -> Iterator[str]:
+    """Number of a virtual screen."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not installed: apt install xvfb")
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert server.stdout is not None
+    with server, server.stdout as numbers:
+        yield f":{numbers.readline().decode().strip()}"
+        server.terminate()

@@ -1,10 +1,8 @@
 """What is drawn is read back from the pictures; windows open on a virtual display."""
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,19 +208,6 @@ def test_a_window_without_a_display_is_refused_in_words(monkeypatch: pytest.Monk
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(LivespotError, match=r"no display.*--overlay"), Window("livespot"):
         pass
-
-
-@pytest.fixture
-def display() -> Iterator[str]:
-    if shutil.which("Xvfb") is None:
-        pytest.skip("Xvfb is not installed: apt install xvfb")
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert server.stdout is not None
-    with server, server.stdout as numbers:
-        yield f":{numbers.readline().decode().strip()}"
-        server.terminate()
 
 
 def test_a_window_shows_pictures_and_closes(display: str) -> None:

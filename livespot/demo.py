@@ -120,8 +120,8 @@ def to_rich(lines: Sequence[Line]) -> Table:
     """The comparison for the terminal, 80 columns wide."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.caption, table.caption_justify = CAPTION, "left"
-    for heading in ("shown", "from", "to s", "units", "motion", "spotted", "from", "to s", "verdict"):
-        table.add_column(heading, justify="right" if heading in ("from", "to s", "motion") else "left")
+    for heading in ("shown", "from s", "to s", "units", "motion", "spotted", "from s", "to s", "verdict"):
+        table.add_column(heading, justify="right" if heading in ("from s", "to s", "motion") else "left")
     for line in lines:
         table.add_row(*_told_shown(line.shown), *_told_spotted(line.spotted), _verdict(line))
     return table

@@ -16,6 +16,9 @@ from livespot.errors import SettingsError
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Names of sources become segments of ZeroMQ topics: no dots, no spaces."""
 
+SECRET = re.compile(r"pass|pwd|secret|token|key|user|login|auth", re.IGNORECASE)
+"""Unknown keys that sound like this keep their value out of messages."""
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -168,13 +171,21 @@ def override(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
 def _explain(problem: Any, origin: str) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "(top level)"
     if problem["type"] == "extra_forbidden":
-        return f"{origin}: {where} is no setting; allowed here: {', '.join(_allowed(problem['loc'][:-1]))}"
+        allowed = ", ".join(_allowed(problem["loc"][:-1]))
+        return f"{origin}: {where}, given as {_shown(problem)}, is no setting; allowed here: {allowed}"
     if problem["type"] == "missing":
         return f"{origin}: {where} is missing"
     if problem["type"] in ("model_type", "tuple_type"):  # the type alone: an address may hold a password
         expected = "a list" if problem["type"] == "tuple_type" else f"keys of {', '.join(_allowed(problem['loc']))}"
         return f"{origin}: {where} holds a {type(problem['input']).__name__}; expected {expected}"
     return f"{origin}: {where} is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _shown(problem: Any) -> str:
+    """The value of an unknown key; only its type where it may hold a secret."""
+    key, value = str(problem["loc"][-1]), problem["input"]
+    harmless = isinstance(value, (bool, int, float)) or (isinstance(value, str) and "://" not in value)
+    return repr(value) if harmless and not SECRET.search(key) else f"a {type(value).__name__}"
 
 
 def _allowed(parents: tuple[int | str, ...]) -> list[str]:

@@ -191,11 +191,12 @@ class Window:
 
     def __init__(self, title: str) -> None:
         self._title = title
+        self._sized = False
 
     def __enter__(self) -> "Window":
         """Raises LivespotError where there is no display."""
         _check_display()
-        cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         return self
 
     def __exit__(
@@ -206,6 +207,9 @@ class Window:
 
     def show(self, picture: Image) -> bool:
         """Show a picture; False once the window was closed or q pressed."""
+        if not self._sized:
+            cv2.resizeWindow(self._title, picture.shape[1], picture.shape[0])
+            self._sized = True
         cv2.imshow(self._title, picture)
         key = cv2.waitKey(1) & 0xFF
         return key not in QUIT_KEYS and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1

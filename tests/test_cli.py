@@ -120,10 +120,10 @@ def test_every_command_is_in_the_help() -> None:
     assert {"run", "spot", "listen", "demo", "doctor", "bench"} <= set(COMMANDS)
 
 
-def test_a_setting_that_does_not_exist_is_refused_with_file_key_and_what_is_allowed(tmp_path: Path) -> None:
+def test_a_setting_that_does_not_exist_is_refused_with_file_key_value_and_what_is_allowed(tmp_path: Path) -> None:
     (tmp_path / "live.yaml").write_text("sources: [demo://]\ndecode:\n  micro_treshold: 0.7\n", encoding="utf-8")
     done = livespot(tmp_path, "run", "--config", "live.yaml")
-    refused(done, "live.yaml: decode.micro_treshold is no setting", "allowed here: ", "micro_threshold")
+    refused(done, "live.yaml: decode.micro_treshold, given as 0.7, is no setting", "allowed here: ", "micro_threshold")
 
 
 def test_a_wrong_value_is_refused_with_file_key_value_and_what_is_allowed(tmp_path: Path) -> None:

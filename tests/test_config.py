@@ -26,9 +26,16 @@ def test_a_source_may_be_a_number_or_an_address_alone() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"decod": {}}, "decod is no setting; allowed here: align, capture, decode, infer, publish, sources"),
-        ({"infer": {"thread": 2}}, "infer.thread is no setting; allowed here: model, threads"),
-        ({"sources": [{"uri": "0", "nme": "a"}]}, "sources.0.nme is no setting; allowed here: fps, name, uri"),
+        (
+            {"decod": {}},
+            "decod, given as a dict, is no setting; allowed here: align, capture, decode, infer, publish, sources",
+        ),
+        ({"publish": {"user_password": "hunter2"}}, "publish.user_password, given as a str, is no setting"),
+        ({"infer": {"thread": 2}}, "infer.thread, given as 2, is no setting; allowed here: model, threads"),
+        (
+            {"sources": [{"uri": "0", "nme": "a"}]},
+            "sources.0.nme, given as 'a', is no setting; allowed here: fps, name, uri",
+        ),
         ({"infer": {"threads": 0}}, "infer.threads is 0: input should be greater than or equal to 1"),
         ({"infer": {"threads": "two"}}, "infer.threads is 'two': input should be a valid integer"),
         ({"decode": {"hysteresis": 1.5}}, "decode.hysteresis is 1.5: input should be less than or equal to 1"),

@@ -34,9 +34,7 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the commands of an environment lie into which only the wheel was installed."""
     environment = tmp_path_factory.mktemp("environment")
     venv.create(environment, with_pip=True)
-    install = run(
-        environment / "bin" / "python", "-m", "pip", "install", "--quiet", wheel, folder=environment
-    )
+    install = run(environment / "bin" / "python", "-m", "pip", "install", "--quiet", wheel, folder=environment)
     assert install.returncode == 0, install.stdout + install.stderr
     return environment / "bin"
 

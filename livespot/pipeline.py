@@ -45,7 +45,7 @@ Found: TypeAlias = tuple[Frame | None, list[Face | Gap]]
 """What the tracker hands on: a frame with its faces and the faces lost, or a gap of the source without a frame."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """Everything that one frame of one source led to; without a frame where a source starts, pauses or ends."""
 

@@ -41,7 +41,7 @@ class _ShapesInRepr:
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Frame(_ShapesInRepr):
     """One picture of a source."""
 
@@ -62,7 +62,7 @@ class Frame(_ShapesInRepr):
         _check("Frame.image", self.image, (None, None, 3), np.uint8)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Face(_ShapesInRepr):
     """One aligned face of one frame."""
 
@@ -113,7 +113,7 @@ class Calibration:
     macro_threshold: float
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Clip(_ShapesInRepr):
     """The input of the network for one face at one time."""
 

@@ -26,6 +26,7 @@ class Checkpoint:
     metrics: dict[str, float]
     """Of the last validation."""
     commit: str
+    """Of the code when the run, or its last part, began."""
 
     def save(self, path: Path) -> None:
         """Write whole or not at all: a run may be killed at any moment."""

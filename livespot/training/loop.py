@@ -47,7 +47,7 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
         first, metrics = _resume(path, net, optimiser, settings, split)
     samples = _samples([portraits[name] for name in split["training"]], settings, first)
     unseen = validation_samples([portraits[name] for name in split["validation"]], settings.seed)
-    console, saved_s = Console(), time.monotonic()
+    console, saved_s, code = Console(), time.monotonic(), commit()
 
     for step in range(first, settings.steps):
         for group in optimiser.param_groups:
@@ -69,7 +69,7 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
             metrics = validate(net, unseen)
             _report(console, out / "metrics.jsonl", done, settings.steps, metrics)
         if time.monotonic() - saved_s > settings.checkpoint_every_s or done == settings.steps:
-            _checkpoint(done, net, optimiser, settings, split, metrics).save(path)
+            _checkpoint(done, net, optimiser, settings, split, metrics, code).save(path)
             saved_s = time.monotonic()
     return path
 
@@ -143,6 +143,7 @@ def _checkpoint(
     settings: TrainSettings,
     split: dict[str, list[str]],
     metrics: dict[str, float],
+    code: str,
 ) -> Checkpoint:
     return Checkpoint(
         step=step,
@@ -152,7 +153,7 @@ def _checkpoint(
         settings=settings.model_dump(),
         split=split,
         metrics=metrics,
-        commit=commit(),
+        commit=code,
     )
 
 

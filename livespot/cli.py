@@ -3,9 +3,8 @@
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from enum import IntEnum
 from itertools import chain
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -25,8 +25,6 @@ from livespot.files import replacing
 if TYPE_CHECKING:
     from livespot.live import Meter
     from livespot.spotting import Findings
-
-STATUS_EVERY_S = 0.25
 
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]note[/]", "failed": "[red]failed[/]"}
 """How the doctor's findings begin."""
@@ -119,7 +117,7 @@ def run(
         names = [one.name for one in sources]
         windows = stack.enter_context(Windows(pipeline, names, chosen.align.max_faces)) if show else None
         err.print(f"publishing on [bold]{escape(publisher.endpoint)}[/], {scorer.name}", soft_wrap=True)
-        status = stack.enter_context(_status_line())
+        status = stack.enter_context(_status_line(as_json))
         for turn in serve(pipeline, publisher, publish.scores, duration):
             for message in turn.messages:
                 _tell(message, as_json)
@@ -135,7 +133,7 @@ def run(
     epilog=_examples(
         "livespot spot interview.mp4 --out events.csv --plot timeline.png",
         "livespot spot interview.mp4 --overlay seen.mp4",
-        "livespot spot frames/ --json",
+        "livespot spot frames/ --fps 200 --json",
     )
 )
 def spot(
@@ -143,13 +141,17 @@ def spot(
     out_file: Annotated[Path | None, typer.Option("--out", "-o", help="Write events: .csv or .jsonl.")] = None,
     plot: PlotOption = None,
     overlay: Annotated[Path | None, typer.Option(help="Write a video of what livespot sees: .mp4 or .avi.")] = None,
+    fps: Annotated[float | None, typer.Option(min=1, help="Of a folder of images, 30 where left out.")] = None,
     config_file: ConfigOption = None,
     settings: SetOption = None,
     model: ModelOption = None,
     max_faces: MaxFacesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Spot expressions in a recording, as fast as this machine allows."""
+    """Spot expressions in a recording, as fast as this machine allows.
+
+    Ctrl-C ends it early: what was found until then is written, and the exit code is 130.
+    """
     flags = {"infer.model": model, "align.max_faces": max_faces}
     chosen = _settings(config_file, flags, settings)
     from livespot.infer import OnnxScorer
@@ -165,7 +167,7 @@ def spot(
     _check_output(overlay, CODECS)
     if overlay and overlay.resolve() == Path(video).resolve():
         raise SettingsError(f"{overlay} is the video itself: give --overlay another name")
-    source = recording(video, chosen)
+    source = recording(video, chosen, fps)
     findings = Findings()
     with ExitStack() as stack:
         scorer = stack.enter_context(OnnxScorer(chosen.infer))
@@ -490,16 +492,17 @@ def _progress() -> Progress:
 
 
 @contextmanager
-def _status_line() -> Iterator[Callable[["Meter", int], None]]:
-    """A line that is kept up to date, where somebody looks."""
-    with err.status("waiting for the first frame") if err.is_terminal else nullcontext() as line:
-        due_s = 0.0
+def _status_line(as_json: bool) -> Iterator[Callable[["Meter", int], None]]:
+    """A line below the events that is kept up to date, where somebody looks and no JSON is in its way."""
+    screen = out if out.is_terminal else err
+    if not screen.is_terminal or (as_json and out.is_terminal):
+        yield lambda meter, dropped: None  # noqa: ARG005
+        return
+    with Live(
+        "waiting for the first frame", console=screen, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as line:
 
         def update(meter: "Meter", dropped: int) -> None:
-            nonlocal due_s
-            if line is None or time.monotonic() < due_s:
-                return
-            due_s = time.monotonic() + STATUS_EVERY_S
             faces = sum(meter.faces.values())
             line.update(
                 f"{meter.fps:5.1f} fps   latency {meter.latency_ms():3.0f} ms   "

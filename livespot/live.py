@@ -13,7 +13,7 @@ from livespot.overlay import Overlay, Window
 from livespot.pipeline import Pipeline, Step
 from livespot.publish.messages import Message
 from livespot.publish.zmq import Publisher
-from livespot.records import Event, Gap, Scores
+from livespot.records import Event, Gap, Scores, Status
 
 RATE_FRAMES = 120
 """Frames per second are counted over this many."""
@@ -72,10 +72,11 @@ def serve(
 ) -> Iterator[Turn]:
     """Publish everything the pipeline tells, turn by turn, until it ends or has run for `duration_s`.
 
-    Scores are published where `scores` is set. Duration is stream time; where no frame comes, the clock takes over.
+    Scores are published where `scores` is set. Duration is stream time of the source that is least far; where no frame
+    comes, the clock takes over.
     """
     meter = Meter()
-    reached_s, reached_at_s = 0.0, time.monotonic()
+    reached: dict[str, tuple[float, float]] = {}
     for steps in pipeline:
         messages = [publisher.publish(record) for step in steps for record in step.told]
         if scores:
@@ -85,9 +86,15 @@ def serve(
         for step in steps:
             meter.count(step, now_s)
         yield Turn(steps, messages, meter)
-        if frames := [step.frame for step in steps if step.frame is not None]:
-            reached_s, reached_at_s = max(reached_s, *(frame.t_s for frame in frames)), now_s
-        if duration_s is not None and reached_s + now_s - reached_at_s >= duration_s:
+        for step in steps:
+            if step.frame is not None:
+                reached[step.source] = (step.frame.t_s, now_s)
+            elif any(isinstance(told, Status) and told.state == "ended" for told in step.told):
+                reached.pop(step.source, None)
+            else:
+                reached.setdefault(step.source, (0.0, now_s))
+        elapsed_s = min((t_s + now_s - at_s for t_s, at_s in reached.values()), default=0.0)
+        if duration_s is not None and elapsed_s >= duration_s:
             pipeline.stop()
 
 

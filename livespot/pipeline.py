@@ -108,6 +108,9 @@ class Pipeline:
         yield [stream.says("connecting") for stream in self._streams]
         with self._opened:
             for stream in self._streams:
+                self._opened.enter_context(stream.source)
+                yield []
+            for stream in self._streams:  # none delivers before all are open: its frames would only grow stale
                 self._opened.enter_context(stream)
             while watched := [stream for stream in self._streams if not stream.ended]:
                 self._wait(watched)
@@ -159,7 +162,6 @@ class _Stream:
 
     def __enter__(self) -> "_Stream":
         with ExitStack() as opening:
-            opening.enter_context(self.source)
             self._frames = frames = self._reader()
             opening.enter_context(frames)
             tracked = _track(frames, self.aligner)

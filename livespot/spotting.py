@@ -18,24 +18,25 @@ from livespot.plot import Trace
 from livespot.records import Event, Gap, Status
 
 
-def spot(video: str | Path, settings: Settings | None = None) -> Iterator[Event]:
+def spot(video: str | Path, settings: Settings | None = None, fps: float | None = None) -> Iterator[Event]:
     """Closed events of a video file, a folder of images or demo://?realtime=0, as they are found.
 
         for event in livespot.spot("interview.mp4"):
             print(event.type, event.onset_s, event.offset_s)
 
+    `fps` is that of a folder of images. The `sources` of the settings are those of live runs: they are not looked at.
     Raises SourceError for what cannot be read, SettingsError for a camera, EngineError for a network that does not fit.
     """
     settings = settings or Settings()
-    source = recording(str(video), settings)
+    source = recording(str(video), settings, fps)
     with OnnxScorer(settings.infer) as scorer, Pipeline(settings, [source], scorer) as pipeline:
         for step in chain.from_iterable(pipeline):
             yield from (told for told in step.told if isinstance(told, Event) and told.phase == "close")
 
 
-def recording(uri: str, settings: Settings) -> Source:
+def recording(uri: str, settings: Settings, fps: float | None = None) -> Source:
     """The source of a recording. Raises SettingsError for a camera: it has no end."""
-    source = open_source(SourceSettings(uri=uri), settings.capture)
+    source = open_source(SourceSettings(uri=uri, fps=fps), settings.capture)
     if source.live:
         raise SettingsError(
             f"{source.name} is live and has no end: watch it with `livespot run --source`, "

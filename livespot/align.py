@@ -9,13 +9,15 @@ which would add up errors):
     their places in the key frame <------ the similarity that brings them back moves the transform -+
 
 This frame is first cut out as the last transform says, so that what is left to track is small: Lucas-Kanade takes a
-window to shift only, and one that has turned or grown as well would bias it.
+window to shift only, and one that has turned or grown as well would bias it. So would one that is brighter: the cut is
+made as bright as the key frame.
 
-The landmarks are looked at every `mesh_interval_s`, and at once when the skin is lost.
+The landmarks are looked at every `mesh_interval_s`, and at once when the skin is lost. They say where to seek it, never
+where it is: what covers a face leads them astray. A face whose skin is not found again is missed, and soon lost.
 """
 
-from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -25,6 +27,7 @@ from livespot.config import AlignSettings
 from livespot.landmarks import (
     CROP_EYES_PX,
     CROP_IOD_PX,
+    PLANE,
     RIGID,
     RIGID_CROP_PX,
     FaceMesh,
@@ -74,34 +77,46 @@ LK_LEVELS = 1
 LK_STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.005)
 
 OUTLIER_PX = 0.02 * CROP_IOD_PX * PATCH_SCALE
-"""Residual, in pixels of the patch as the next two, at which the weight of a point has fallen to AGREE_WEIGHT."""
+"""Residual, in pixels of the patch, at which the weight of a point has fallen to AGREE_WEIGHT."""
 AGREE_WEIGHT = 0.25
-REWEIGHTS = 4
-MIN_AGREEING = 0.25
+REWEIGHTS = 3
+MIN_AGREEING = 1 / 3
 """Smallest share of the key frame's points that must agree on the transform; below it the skin is lost."""
 MIN_POINTS = 6
+PAIRS = np.random.default_rng(0).integers(0, 2**16, (64, 2))
+"""Pairs of points, by chance, each of which proposes a transform: enough where every third point is right."""
+
+UNLIKE = 0.5
+"""Where the windows of points that agree differ by more than this share of the skin's contrast, they are not on it."""
+AROUND_PX = np.ones((9, 9), np.uint8)
+"""Surroundings of a point in which brightness is compared."""
+
 RENEW_AGREEING = 0.5
-"""Below this share the key frame is renewed at once: the face has moved in a way that it cannot explain."""
+"""Below this share the key frame may be renewed before its age."""
+STALE_KEY_PX = 0.2 * PATCH_SCALE
+"""A key frame is renewed only if the points that agree no longer fit this well.
+Sensor noise leaves half of that; a head that has turned in depth leaves more. A still face never needs a new key frame,
+and so never takes over the error of one. Nor does one that is half covered: what can be seen of it still fits."""
 
 MAX_TURN = 0.35
 """No head turns by 14 degrees, or comes nearer by a quarter, from one frame to the next."""
 RETRACK_TURN = 0.01
-"""After a faster turn than 0.4 degrees the patch is cut and tracked once more, from where the first time led."""
-
-STALE_KEY_PX = 0.2 * PATCH_SCALE
-"""A key frame past its age is renewed only if its points no longer fit this well.
-Sensor noise leaves half of that; a head that has turned in depth leaves more. A still face never needs a new key frame,
-and so never takes over the error of one."""
+RETRACK_PX = 3.0
+"""After a faster turn than 0.4 degrees, or shift in the patch, the frame is cut out and tracked once more, from where
+the first time led."""
 
 TRUST_PX = 1.0
 """Landmarks tremble and shift with the pose by less than this: only what is beyond pulls the transform back."""
+ASTRAY_PX = 8.0
+"""Landmarks and skin that lead this far apart are not of the same face: one of them follows something else."""
 SAME_FACE_IOD = 0.6
 """Landmarks further than this from a track belong to another face."""
+STILL_IOD = 0.02
+"""Landmarks of one picture that come to lie closer than this the next time have been found."""
+LOOKS = 4
+"""At most so many are taken at one picture."""
 SAME_TIME_S = 1e-6
 """Timestamps closer than this are the same."""
-
-ASTRAY_PX = 8.0
-"""The skin has led the transform this far from the landmarks: it followed something else, a hand or the background."""
 
 
 class _Track:
@@ -114,32 +129,31 @@ class _Track:
         self._settings = settings
         self._points: NDArray[np.float32]
         self._targets_px: Array
-        self._weights: Array
+        self._agreeing: NDArray[np.bool_]
         self._key: Grey
         self._key_s: float
-        self._begin(frame)
+        self._contrast: float
+        self._picture = self._picture_of(frame, self.transform)
+        self._make_key(frame.t_s)
         self.confirm(frame.t_s, landmarks)
 
-    def restart(self, frame: Frame, landmarks: NDArray[np.float32], astray: bool = False) -> None:
-        """Take the face up again where the landmarks are: without a jump, unless the track was astray."""
-        plain = crop_transform(landmarks)
-        self.transform = plain if astray else compose(self._bias, plain)
-        if astray or not self.follow(frame):
-            self._begin(frame)
-        self.confirm(frame.t_s, landmarks)
+    def find_again(self, frame: Frame, landmarks: NDArray[np.float32]) -> bool:
+        """Seek the skin where the landmarks are; False, and nothing changes, where it is not found."""
+        return self.follow(frame, compose(self._bias, crop_transform(landmarks)))
 
-    def follow(self, frame: Frame) -> bool:
+    def follow(self, frame: Frame, guess: Array | None = None) -> bool:
         """Track the skin into this frame; False, and nothing changes, where too few of its points agree."""
-        picture = self._picture_of(frame)
-        agreed = self._track(picture, self.transform)
-        if agreed is not None and agreed.turn > RETRACK_TURN:
+        guess = self.transform if guess is None else guess
+        picture = self._picture_of(frame, guess)
+        agreed = self._track(picture, guess)
+        if agreed is not None and agreed.fast:
+            picture = self._picture_of(frame, agreed.transform)
             agreed = self._track(picture, agreed.transform)
         if agreed is None:
             return False
-        self.transform, self._weights = agreed.transform, agreed.weights
-        self.seen_s = frame.t_s
-        self._picture = picture
-        if self._is_stale(agreed, frame.t_s):
+        self.transform, self._agreeing, self._picture = agreed.transform, agreed.agreeing, picture
+        worn = frame.t_s - self._key_s >= self._settings.key_age_s or np.mean(agreed.agreeing) < RENEW_AGREEING
+        if worn and agreed.residual_px > STALE_KEY_PX:
             self._make_key(frame.t_s)
         return True
 
@@ -147,39 +161,50 @@ class _Track:
         """The transform on which the points of the key frame agree, sought from a guess."""
         if not len(self._points):
             return None
-        patch = picture.cut(compose(TO_PATCH, guess), PATCH_SIDE_PX)
-        points, found, _ = cv2.calcOpticalFlowPyrLK(
+        patch = self._as_bright_as_key(picture.cut(compose(TO_PATCH, guess), PATCH_SIDE_PX))
+        points, found, unlike = cv2.calcOpticalFlowPyrLK(
             self._key, patch, self._points, self._targets_px.astype(np.float32), winSize=LK_WINDOW_PX,
             maxLevel=LK_LEVELS, criteria=LK_STOP, flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         )  # fmt: skip
-        agreed = _robust_similarity(points.astype(np.float64), self._targets_px, self._weights * found.ravel())
+        agreed = _robust_similarity(points.astype(np.float64), self._targets_px, found.ravel() > 0)
         if agreed is None:
             return None
-        back, weights, residuals_px = agreed
+        back, agreeing, residual_px = agreed
         turn = float(np.linalg.norm(back[:, :2] - np.eye(2)))
-        if turn > MAX_TURN:
+        if turn > MAX_TURN or unlike.ravel()[agreeing].mean() > UNLIKE * self._contrast:
             return None
+        middle = np.full((1, 2), PATCH_MIDDLE_PX)
+        fast = turn > RETRACK_TURN or bool(np.linalg.norm(apply(back, middle) - middle) > RETRACK_PX)
         in_crop = compose(invert(TO_PATCH), compose(back, TO_PATCH))
-        return _Agreement(compose(in_crop, guess), weights, float(np.median(residuals_px)), turn)
+        return _Agreement(compose(in_crop, guess), agreeing, residual_px, fast)
 
-    def _is_stale(self, agreed: "_Agreement", t_s: float) -> bool:
-        if np.mean(agreed.weights > AGREE_WEIGHT) < RENEW_AGREEING:
-            return True
-        return t_s - self._key_s >= self._settings.key_age_s and agreed.residual_px > STALE_KEY_PX
+    def _as_bright_as_key(self, patch: Grey) -> Grey:
+        """Brightness and contrast as in the key frame, judged around the points that agreed last."""
+        around = np.zeros(patch.shape, np.uint8)
+        x, y = self._points[self._agreeing].astype(int).T
+        around[y, x] = 1
+        around = np.asarray(cv2.dilate(around, AROUND_PX), np.uint8)
+        (key_mean, key_spread), (mean, spread) = (
+            np.ravel(cv2.meanStdDev(grey, mask=around)) for grey in (self._key, patch)
+        )
+        gain = float(key_spread / max(spread, 1.0))
+        return np.asarray(cv2.addWeighted(patch, gain, patch, 0.0, float(key_mean - gain * mean)), np.uint8)
 
     def crop(self) -> Grey:
         """The aligned face, uint8 (112, 112), of the frame last followed."""
         return self._picture.cut(self.transform, CROP_PX)
 
-    def astray(self, landmarks: NDArray[np.float32]) -> bool:
-        """Whether the transform is so far from the landmarks that it must have followed something else."""
-        return self._off_px(crop_transform(landmarks)) > ASTRAY_PX
-
     def pull(self, t_s: float, landmarks: NDArray[np.float32]) -> None:
-        """Let the landmarks pull the transform back as far as it left what they can be trusted with."""
+        """Let the landmarks pull the transform back as far as it left what they can be trusted with.
+
+        Where the two are too far apart, nothing changes, and the face stays unconfirmed.
+        """
         plain = crop_transform(landmarks)
+        off_px = self._off_px(plain)
+        if off_px > ASTRAY_PX:
+            return
         share = 1 - np.exp(-(t_s - self.confirmed_s) / self._settings.drift_time_s)
-        share *= max(0.0, 1 - TRUST_PX / max(self._off_px(plain), TRUST_PX))
+        share *= max(0.0, 1 - TRUST_PX / max(off_px, TRUST_PX))
         stay = np.eye(2, 3)
         correction = stay + share * (compose(plain, invert(self.transform)) - stay)
         self.transform = compose(correction, self.transform)
@@ -187,15 +212,21 @@ class _Track:
         self.confirm(t_s, landmarks)
 
     def confirm(self, t_s: float, landmarks: NDArray[np.float32]) -> None:
-        """Keep the landmarks and how the transform differs from theirs, so that a restart does not jump."""
-        self.confirmed_s = self.seen_s = t_s
+        """Keep the landmarks, and how the transform differs from theirs: so they can say where the skin may be."""
+        self.confirmed_s = t_s
         self._mesh_crop_px = apply(self.transform, landmarks)
         self._bias = compose(self.transform, invert(crop_transform(landmarks)))
 
-    def lost(self, t_s: float) -> bool:
+    def lost(self, t_s: float, followed: bool) -> bool:
         """Whether the face has been out of sight, or its landmarks unconfirmed, for too long to be bridged."""
-        patience_s = self._settings.max_gap_s
-        return t_s - self.seen_s > patience_s or t_s - self.confirmed_s > patience_s + self._settings.mesh_interval_s
+        patience_s = self._settings.max_gap_s + SAME_TIME_S
+        unconfirmed_s = t_s - self.confirmed_s - self._settings.mesh_interval_s
+        return (not followed and t_s - self.seen_s > patience_s) or unconfirmed_s > patience_s
+
+    def expects(self, found: list[NDArray[np.float32]]) -> bool:
+        """Whether the landmarks of a face are where this one is."""
+        landmarks = _nearest(self.landmarks(), found)
+        return landmarks is not None and self._off_px(crop_transform(landmarks)) <= ASTRAY_PX
 
     def landmarks(self) -> NDArray[np.float32]:
         """The last landmarks seen, carried along by the transform: (468, 2) pixels of the frame."""
@@ -205,16 +236,12 @@ class _Track:
         off = apply(compose(plain, invert(self.transform)), RIGID_CROP_PX) - RIGID_CROP_PX
         return float(np.sqrt((off * off).sum(1).mean()))
 
-    def _begin(self, frame: Frame) -> None:
-        self._picture = self._picture_of(frame)
-        self._make_key(frame.t_s)
-
-    def _picture_of(self, frame: Frame) -> "_Picture":
-        iod_px = CROP_IOD_PX / float(np.hypot(*self.transform[:, 0]))
-        middle = apply(invert(self.transform), np.full((1, 2), (CROP_PX - 1) / 2))[0]
-        return _Picture(
-            frame.image, middle, (CROP_PX + 2 * MARGIN_PX) * iod_px / CROP_IOD_PX, int(iod_px / WORK_IOD_PX)
-        )
+    def _picture_of(self, frame: Frame, transform: Array) -> "_Picture":
+        to_frame = invert(transform)
+        middle = apply(to_frame, np.full((1, 2), (CROP_PX - 1) / 2))[0]
+        iod_px = CROP_IOD_PX * float(np.hypot(*to_frame[:, 0]))
+        side_px = CROP_PX * np.abs(to_frame[0, :2]).sum() + 2 * MARGIN_PX * iod_px / CROP_IOD_PX
+        return _Picture(frame.image, middle, side_px, int(iod_px / WORK_IOD_PX))
 
     def _make_key(self, t_s: float) -> None:
         """Choose textured points of rigid skin in the frame last followed, and where they shall stay."""
@@ -222,20 +249,20 @@ class _Track:
         found = cv2.goodFeaturesToTrack(self._key, SKIN_POINTS, SKIN_QUALITY, SKIN_SPACING_PX, mask=SKIN, blockSize=7)
         self._points = np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2).astype(np.float32)
         self._targets_px = self._points.astype(np.float64)
-        self._weights = np.ones(len(self._points))
+        self._agreeing = np.ones(len(self._points), np.bool_)
+        self._contrast = float(cv2.meanStdDev(self._key, mask=SKIN)[1][0, 0])
 
 
-@dataclass(frozen=True)
-class _Agreement:
+class _Agreement(NamedTuple):
     """What the points of a key frame agree on in another frame."""
 
     transform: Array
-    weights: Array
-    """How far each point agrees, [0, 1]."""
+    agreeing: NDArray[np.bool_]
+    """Which of them do."""
     residual_px: float
-    """Median over the points, in pixels of the patch."""
-    turn: float
-    """Rotation (radians) and growth since the guess, times the square root of two."""
+    """Their median, in pixels of the patch."""
+    fast: bool
+    """The frame was cut out far from where the skin is."""
 
 
 class _Picture:
@@ -284,20 +311,40 @@ def _grey_square(image: NDArray[np.uint8], left: int, top: int, side: int) -> Gr
     return np.asarray(cv2.copyMakeBorder(grey, above, below, before, after, cv2.BORDER_REPLICATE), np.uint8)
 
 
-def _robust_similarity(points: Array, targets: Array, weights: Array) -> tuple[Array, Array, Array] | None:
-    """Similarity (2, 3) most points (N, 2) agree on, starting from weights (N,) that are 0 for unusable points.
+def _robust_similarity(
+    points: Array, targets: Array, usable: NDArray[np.bool_]
+) -> tuple[Array, NDArray[np.bool_], float] | None:
+    """Similarity (2, 3) from points (N, 2) to targets (N, 2) on which most of the usable ones agree.
 
-    Least squares reweighted after Geman and McClure. Returns it with the new weights and the residuals (N,) in the
-    targets' pixels; None where too few points agree.
+    Begins with the pair of points to which most are near, ends with least squares reweighted after Geman and McClure.
+    Returns it with those that agree (N,) and their median residual in the targets' pixels; None where they are few.
     """
-    usable = weights > 0
+    enough = max(MIN_POINTS, MIN_AGREEING * len(points))
+    if np.count_nonzero(usable) < enough:
+        return None
+    residuals_px = _of_best_pair(points, targets, usable)
     for _ in range(REWEIGHTS):
-        if np.count_nonzero(weights > AGREE_WEIGHT) < max(MIN_POINTS, MIN_AGREEING * len(points)):
+        weights = usable / (1 + (residuals_px / OUTLIER_PX) ** 2) ** 2
+        agreeing = weights > AGREE_WEIGHT
+        if np.count_nonzero(agreeing) < enough:
             return None
         transform = similarity(points, targets, weights)
-        residuals = np.linalg.norm(apply(transform, points) - targets, axis=1)
-        weights = usable / (1 + (residuals / OUTLIER_PX) ** 2) ** 2
-    return transform, weights, residuals
+        residuals_px = np.linalg.norm(apply(transform, points) - targets, axis=1)
+    return transform, agreeing, float(np.median(residuals_px[agreeing]))
+
+
+def _of_best_pair(points: Array, targets: Array, usable: NDArray[np.bool_]) -> Array:
+    """Residuals (N,) of the similarity through the pair of usable points that most of them are near to."""
+    z, w = targets @ PLANE, points @ PLANE  # from the targets: they do not coincide
+    candidates = np.flatnonzero(usable)
+    first = PAIRS[:, 0] % len(candidates)
+    second = (first + 1 + PAIRS[:, 1] % (len(candidates) - 1)) % len(candidates)
+    first, second = candidates[first], candidates[second]
+    a = (w[first] - w[second]) / (z[first] - z[second])
+    residuals_px = np.abs(np.multiply.outer(a, z) + (w[first] - a * z[first])[:, None] - w)
+    near = usable / (1 + (residuals_px / OUTLIER_PX) ** 2)
+    best: Array = residuals_px[near.sum(axis=1).argmax()]
+    return best
 
 
 class Aligner:
@@ -331,7 +378,8 @@ class Aligner:
         followed = {track.face for track in self._tracks if track.follow(frame)}
         if self._must_look(frame.t_s, followed):
             followed = self._look(frame, followed)
-        return [self._face(track, frame) for track in self._tracks if track.face in followed] + self._lose(frame.t_s)
+        gaps = self._lose(frame.t_s, followed)
+        return [self._tell(track, frame) for track in self._tracks if track.face in followed] + gaps
 
     def flush(self) -> list[Face | Gap]:
         """Nothing waits in here."""
@@ -349,33 +397,45 @@ class Aligner:
         return unconfirmed or t_s - self._looked_s >= self._settings.mesh_interval_s - SAME_TIME_S
 
     def _look(self, frame: Frame, followed: set[int]) -> set[int]:
-        """Compare the tracks with the landmarks of this frame; returns the faces that are where the tracks are."""
+        """Compare the tracks with the landmarks of this frame; returns the faces whose skin is found."""
         self._looked_s = frame.t_s
-        unknown = self._mesh.find(frame.image)
+        unknown = self._find(frame.image)
         for track in self._tracks:
             landmarks = _nearest(track.landmarks(), unknown)
             if landmarks is None:
                 continue
             unknown = [other for other in unknown if other is not landmarks]
-            if track.face not in followed:
-                track.restart(frame, landmarks)
-            elif track.astray(landmarks):
-                track.restart(frame, landmarks, astray=True)
-            else:
+            if track.face in followed or track.find_again(frame, landmarks):
+                followed = followed | {track.face}
                 track.pull(frame.t_s, landmarks)
-            followed = followed | {track.face}
         for landmarks in unknown[: self._settings.max_faces - len(self._tracks)]:
             self._tracks.append(_Track(self._next_face, self._settings, frame, landmarks))
             followed = followed | {self._next_face}
             self._next_face += 1
         return followed
 
-    def _lose(self, t_s: float) -> list[Face | Gap]:
-        lost = [track for track in self._tracks if track.lost(t_s)]
-        self._tracks = [track for track in self._tracks if not track.lost(t_s)]
+    def _find(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Landmarks of the faces in the picture.
+
+        FaceMesh looks where it last saw a face, and of one that moved since it finds landmarks half-way. The next look
+        begins from those: it is taken where the first one does not find the faces that are tracked.
+        """
+        found = self._mesh.find(image)
+        for _ in range(LOOKS - 1):
+            if len(found) == len(self._tracks) and all(track.expects(found) for track in self._tracks):
+                break
+            before, found = found, self._mesh.find(image)
+            if _still(before, found):
+                break
+        return found
+
+    def _lose(self, t_s: float, followed: set[int]) -> list[Face | Gap]:
+        lost = [track for track in self._tracks if track.lost(t_s, track.face in followed)]
+        self._tracks = [track for track in self._tracks if track not in lost]
         return [Gap(self._source, track.seen_s, t_s, "face_lost", face=track.face) for track in lost]
 
-    def _face(self, track: _Track, frame: Frame) -> Face:
+    def _tell(self, track: _Track, frame: Frame) -> Face:
+        track.seen_s = frame.t_s
         return Face(
             crop=track.crop(),
             landmarks=track.landmarks(),
@@ -386,6 +446,14 @@ class Aligner:
             t_s=frame.t_s,
             arrival_s=frame.arrival_s,
         )
+
+
+def _still(before: list[NDArray[np.float32]], found: list[NDArray[np.float32]]) -> bool:
+    """Whether these are the same faces at the same places."""
+    return len(before) == len(found) and all(
+        np.linalg.norm((one - other)[list(RIGID)].mean(0)) < STILL_IOD * inter_ocular_px(one)
+        for one, other in zip(before, found, strict=True)
+    )
 
 
 def _nearest(expected: NDArray[np.float32], found: list[NDArray[np.float32]]) -> NDArray[np.float32] | None:

@@ -31,14 +31,17 @@ RIGID_CROP_PX = RIGID_SHAPE_IOD * CROP_IOD_PX + np.array(CROP_EYES_PX)
 """(8, 2) where `RIGID` lies in the crop."""
 
 
+PLANE = np.array([1, 1j])
+"""Takes points (N, 2) to complex numbers (N,)."""
+
+
 def similarity(points: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[np.float64]:
     """Least-squares similarity (2, 3) that takes points (N, 2) to targets (N, 2); Umeyama 1991 in two dimensions.
 
     A similarity of the plane is a complex number a and a shift b: z -> a z + b, so least squares has a closed form.
     Raises ValueError where all points coincide.
     """
-    z = np.asarray(points, np.float64) @ (1, 1j)
-    w = np.asarray(targets, np.float64) @ (1, 1j)
+    z, w = np.asarray(points, np.float64) @ PLANE, np.asarray(targets, np.float64) @ PLANE
     weight = np.ones(len(z)) if weights is None else weights
     total = weight.sum()
     z_mean, w_mean = weight @ z / total, weight @ w / total
@@ -58,7 +61,9 @@ def apply(transform: NDArray[np.float64], points: NDArray[Any]) -> NDArray[np.fl
 
 def compose(after: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
     """The affine transform (2, 3) that does `before`, then `after`."""
-    return np.hstack([after[:, :2] @ before[:, :2], (after[:, :2] @ before[:, 2] + after[:, 2])[:, None]])
+    both: NDArray[np.float64] = after[:, :2] @ before
+    both[:, 2] += after[:, 2]
+    return both
 
 
 def invert(transform: NDArray[np.float64]) -> NDArray[np.float64]:

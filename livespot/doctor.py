@@ -113,13 +113,14 @@ def _cameras(what: str) -> Finding:
     if not devices:
         cure = "plug one in, or hand it into the container (--device /dev/video0); files, streams and demo:// need none"
         return Finding(what, "warning", "none", cure)
-    told = [_camera(device) for device in devices]
-    if any("gives" in one for one in told):
+    works, told = zip(*map(_camera, devices), strict=True)
+    if any(works):
         return Finding(what, "ok", "; ".join(told))
     return Finding(what, "warning", "; ".join(told), "see the reason beside each camera")
 
 
-def _camera(device: str) -> str:
+def _camera(device: str) -> tuple[bool, str]:
+    """Whether it gives a picture, and what it gives or why not."""
     from livespot.capture.opencv import Webcam
 
     index = int(Path(device).name.removeprefix("video"))
@@ -127,8 +128,8 @@ def _camera(device: str) -> str:
         with Webcam(index, f"cam{index}") as camera:
             height, width = next(iter(camera)).image.shape[:2]
     except SourceError as error:
-        return str(error)
-    return f"{device} gives {width}x{height}"
+        return False, str(error)
+    return True, f"{device} gives {width}x{height}"
 
 
 def _mediapipe(what: str) -> Finding:
@@ -194,7 +195,7 @@ def _port(what: str) -> Finding:
                 f"all is well if that is livespot itself; otherwise see who it is with ss -ltnp 'sport = :{port}', "
                 "or give another: --endpoint tcp://127.0.0.1:5557"
             )
-            return Finding(what, "failed", f"{endpoint}: {error.strerror}", cure)
+            return Finding(what, "warning", f"{endpoint}: {error.strerror}", cure)
     return Finding(what, "ok", f"{endpoint} is free; ZeroMQ {zmq.zmq_version()}, pyzmq {zmq.pyzmq_version()}")
 
 

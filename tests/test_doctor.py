@@ -7,13 +7,15 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import pytest
 import zmq
 
 from livespot import doctor
-from livespot.capture import trouble
+from livespot.capture import opencv, trouble
 from livespot.config import PublishSettings
 from livespot.doctor import Finding, examine, exit_code
+from tests.films import BLANK, write_video
 
 
 def found(what: str) -> Finding:
@@ -81,13 +83,13 @@ def test_an_engine_that_is_missing_is_found(tmp_path: Path, monkeypatch: pytest.
     assert finding.found.startswith("no engine named yap2022")
 
 
-def test_a_port_in_use_is_found() -> None:
+def test_a_port_in_use_is_a_warning_since_livespot_itself_may_hold_it() -> None:
     endpoint = PublishSettings().endpoint
     with zmq.Context() as context, context.socket(zmq.PUB) as other:
         with suppress(zmq.ZMQError):  # where somebody else holds it already: just as well
             other.bind(endpoint)
         finding = found("event port")
-    assert finding.state == "failed"
+    assert finding.state == "warning"
     assert finding.found.startswith(f"{endpoint}: ")
     assert "ss -ltnp 'sport = :5556'" in finding.cure
 
@@ -98,6 +100,25 @@ def test_a_camera_that_does_not_open_is_found_with_the_reason(tmp_path: Path, mo
     finding = found("cameras")
     assert finding.state == "warning"
     assert finding.found.startswith(f"camera 97 cannot be opened: {tmp_path}/video97 exists but")
+
+
+def test_a_camera_that_opens_but_gives_no_picture_is_not_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "video97").touch()
+    read_out = cv2.VideoCapture(str(write_video(tmp_path / "one.avi", [BLANK])))
+    read_out.read()
+    monkeypatch.setattr(trouble, "DEVICES", tmp_path)
+    monkeypatch.setattr(opencv, "_open", lambda *_: read_out)
+    finding = found("cameras")
+    assert finding.state == "warning"
+    assert finding.found.startswith("camera 97 opens but gives no picture")
+
+
+def test_a_camera_that_gives_pictures_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "video97").touch()
+    film = cv2.VideoCapture(str(write_video(tmp_path / "one.avi", [BLANK])))
+    monkeypatch.setattr(trouble, "DEVICES", tmp_path)
+    monkeypatch.setattr(opencv, "_open", lambda *_: film)
+    assert found("cameras").state == "ok"
 
 
 def test_no_camera_is_only_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

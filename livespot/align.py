@@ -109,6 +109,8 @@ TRUST_PX = 1.0
 """Landmarks tremble and shift with the pose by less than this: only what is beyond pulls the transform back."""
 ASTRAY_PX = 8.0
 """Landmarks and skin that lead this far apart are not of the same face: one of them follows something else."""
+FAST_PX = 2.0
+"""Landmarks that moved by more than this since the skin was last seen tell of a fast head, not of a covered one."""
 SAME_FACE_IOD = 0.6
 """Landmarks further than this from a track belong to another face."""
 STILL_IOD = 0.02
@@ -138,8 +140,18 @@ class _Track:
         self.confirm(frame.t_s, landmarks)
 
     def find_again(self, frame: Frame, landmarks: NDArray[np.float32]) -> bool:
-        """Seek the skin where the landmarks are; False, and nothing changes, where it is not found."""
-        return self.follow(frame, compose(self._bias, crop_transform(landmarks)))
+        """Seek the skin where the landmarks are; False, and nothing changes, where it is not found.
+
+        Of a head that has moved fast the skin is blurred: there the landmarks are taken at their word.
+        """
+        guess = compose(self._bias, crop_transform(landmarks))
+        if self.follow(frame, guess):
+            return True
+        if self._off_px(guess) < FAST_PX:
+            return False
+        self.transform, self._picture = guess, self._picture_of(frame, guess)
+        self._make_key(frame.t_s)
+        return True
 
     def follow(self, frame: Frame, guess: Array | None = None) -> bool:
         """Track the skin into this frame; False, and nothing changes, where too few of its points agree."""

@@ -20,7 +20,8 @@ SECRET = re.compile(r"pass|pwd|secret|token|key|user|login|auth", re.IGNORECASE)
 """Unknown keys that sound like this keep their value out of messages."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+"""Above 0: a score never falls below a threshold of 0, so that no event would end."""
 
 
 class _Model(BaseModel):
@@ -30,8 +31,8 @@ class _Model(BaseModel):
 class SourceSettings(_Model):
     """A camera, a stream, a file, a folder of images or the virtual camera."""
 
-    uri: str = Field(min_length=1)
-    """Webcam index, rtsp:// or http:// address, file, folder, or demo://."""
+    uri: str = Field(min_length=1, repr=False)
+    """Webcam index, rtsp:// or http:// address, file, folder, or demo://. Not in `repr`: it may hold a password."""
     name: str | None = Field(default=None, pattern=f"^{NAME.pattern}$")
     """Name in topics and tables; derived from the uri when left out."""
     fps: Positive | None = None
@@ -47,10 +48,12 @@ class CaptureSettings(_Model):
     """How sources are opened and what happens when the rest is slower than they are."""
 
     open_timeout_s: Positive = 5.0
+    """A network stream that has not opened by then is reported. Other sources have no limit."""
     read_timeout_s: Positive = 3.0
+    """A network stream that is silent for so long has stalled."""
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
     live_queue_frames: int = Field(default=64, ge=2, le=4096)
-    """A live source never waits: when this many frames wait, they are dropped and counted."""
+    """A live source never waits: when this many frames wait, all of them are dropped and counted."""
     staleness_s: Positive = 0.5
     """When the first live frame in line waited longer, all that wait but the newest are dropped and counted."""
 
@@ -65,8 +68,9 @@ class AlignSettings(_Model):
     """Age at which the key frame that skin is tracked from is renewed."""
     drift_time_s: Positive = 10.0
     """Time constant with which the landmarks pull the tracked transform back."""
-    max_gap_s: Positive = 0.3
-    """A face missed for less is bridged, for longer it is lost."""
+    max_gap_s: Annotated[float, Field(gt=0, le=0.3, allow_inf_nan=False)] = 0.3
+    """A face missed for less is bridged, for longer it is lost. No more than 0.3 s: with the frames around it, a
+    longer gap would be a pause in which the decoder ends every event (`decode.MAX_PAUSE_S`)."""
 
 
 class InferSettings(_Model):
@@ -137,6 +141,9 @@ def load(path: Path) -> dict[str, Any]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
+    except yaml.MarkedYAMLError as error:  # its own text would quote the line, which may hold a camera's password
+        line = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
+        raise SettingsError(f"{path} is not YAML{line}: {error.problem}; compare it with configs/live.yaml") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if content is None:
@@ -155,7 +162,10 @@ def check(values: dict[str, Any], origin: str) -> Settings:
 
 
 def override(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
-    """`values` with dotted `flags` such as {"publish.endpoint": ...} laid over them; None leaves a key alone."""
+    """`values` with dotted `flags` such as {"publish.endpoint": ...} laid over them; None leaves a key alone.
+
+    Raises SettingsError for a flag that reaches into a list.
+    """
     merged = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     for dotted, value in flags.items():
         if value is None:
@@ -165,6 +175,8 @@ def override(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
             merged[section] = value
         elif isinstance(merged.setdefault(section, {}), dict):
             merged[section][key] = value
+        elif isinstance(merged[section], list):
+            raise SettingsError(f"{dotted} cannot be given alone, {section} is a list: give it in a settings file")
     return merged
 
 
@@ -178,14 +190,15 @@ def _explain(problem: Any, origin: str) -> str:
     if problem["type"] in ("model_type", "tuple_type"):  # the type alone: an address may hold a password
         expected = "a list" if problem["type"] == "tuple_type" else f"keys of {', '.join(_allowed(problem['loc']))}"
         return f"{origin}: {where} holds a {type(problem['input']).__name__}; expected {expected}"
-    return f"{origin}: {where} is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    return f"{origin}: {where} is {_shown(problem)}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 
 def _shown(problem: Any) -> str:
-    """The value of an unknown key; only its type where it may hold a secret."""
-    key, value = str(problem["loc"][-1]), problem["input"]
+    """The value that came; only its type where it may hold a secret."""
+    value = problem["input"]
     harmless = isinstance(value, (bool, int, float)) or (isinstance(value, str) and "://" not in value)
-    return repr(value) if harmless and not SECRET.search(key) else f"a {type(value).__name__}"
+    secret = problem["type"] == "extra_forbidden" and SECRET.search(str(problem["loc"][-1]))
+    return repr(value) if harmless and not secret else f"a {type(value).__name__}"
 
 
 def _allowed(parents: tuple[int | str, ...]) -> list[str]:

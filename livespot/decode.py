@@ -79,7 +79,7 @@ class Decoder:
         """
         if isinstance(item, Gap):
             return self.flush()
-        events = self.flush() if self._pause_s(item) > MAX_PAUSE_S else []
+        events = self.flush() if self._pause_s(item) > MAX_PAUSE_S + _ROUNDING_S else []
         self._remember(item)
         for t_s, micro, macro in self._low_pass.push(item):
             self._smoothed = (micro, macro)

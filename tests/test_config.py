@@ -38,6 +38,11 @@ def test_a_source_may_be_a_number_or_an_address_alone() -> None:
         ),
         ({"infer": {"threads": 0}}, "infer.threads is 0: input should be greater than or equal to 1"),
         ({"infer": {"threads": "two"}}, "infer.threads is 'two': input should be a valid integer"),
+        ({"decode": {"hysteresis": 0}}, "decode.hysteresis is 0: input should be greater than 0"),
+        ({"decode": {"micro_threshold": 0}}, "decode.micro_threshold is 0: input should be greater than 0"),
+        ({"decode": {"macro_threshold": 0}}, "decode.macro_threshold is 0: input should be greater than 0"),
+        ({"align": {"max_gap_s": 0.4}}, "align.max_gap_s is 0.4: input should be less than or equal to 0.3"),
+        ({"align": {"key_age_s": 0}}, "align.key_age_s is 0: input should be greater than 0"),
         ({"decode": {"hysteresis": 1.5}}, "decode.hysteresis is 1.5: input should be less than or equal to 1"),
         ({"decode": {"min_s": float("nan")}}, "decode.min_s is nan: input should be a finite number"),
         ({"decode": {"max_s": float("inf")}}, "decode.max_s is inf: input should be a finite number"),
@@ -66,7 +71,16 @@ def test_every_wrong_key_is_named_at_once() -> None:
 
 
 def test_a_refusal_shows_no_password() -> None:
-    assert refusal({"sources": "rtsp://admin:secret@cam/1"}) == "live.yaml: sources holds a str; expected a list"
+    address = "rtsp://admin:secret@cam/1"
+    assert refusal({"sources": address}) == "live.yaml: sources holds a str; expected a list"
+    assert refusal({"sources": [{"uri": "0", "name": address}]}).startswith("live.yaml: sources.0.name is a str: ")
+    assert refusal({"sources": [{"uri": [address]}]}).startswith("live.yaml: sources.0.uri is a list: ")
+
+
+def test_settings_that_are_printed_show_no_password() -> None:
+    settings = check({"sources": [{"uri": "rtsp://admin:secret@cam/1", "name": "door"}]}, "live.yaml")
+    assert "door" in repr(settings)
+    assert "secret" not in repr(settings) + str(settings)
 
 
 def test_a_file_is_read_as_it_stands(tmp_path: Path) -> None:
@@ -85,7 +99,8 @@ def test_an_empty_file_says_nothing(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"sources: [0\ndecode: {}\n", "is not YAML: "),
+        (b"sources: [0\ndecode: {}\n", "is not YAML in line 2: "),
+        (b"sources: \x07", "is not YAML: "),
         (b"- 0\n- 1\n", "holds a list; expected keys such as sources:, decode:"),
         (b"webcam\n", "holds a str; expected keys"),
         (b"\xff\xfe\x00", "cannot be read: "),
@@ -105,6 +120,14 @@ def test_the_line_of_a_yaml_mistake_is_named(tmp_path: Path) -> None:
     path.write_text("decode:\n  min_s: 0.2\n max_s: 3\n", encoding="utf-8")
     with pytest.raises(SettingsError, match="line 3"):
         load(path)
+
+
+def test_a_yaml_mistake_is_told_without_the_password_in_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "live.yaml"
+    path.write_text('sources: [{uri: "rtsp://admin:secret@cam/1" name: door}]\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match="is not YAML in line 1: expected") as caught:
+        load(path)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
@@ -132,6 +155,11 @@ def test_laying_flags_over_values_leaves_the_values_alone() -> None:
 
 def test_a_flag_does_not_hide_a_section_that_is_wrong() -> None:
     assert "decode holds a str" in refusal(override({"decode": "fast"}, {"decode.min_s": 0.3}))
+
+
+def test_a_flag_that_reaches_into_a_list_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"sources\.0\.fps cannot be given alone, sources is a list"):
+        override({"sources": [{"uri": "frames"}]}, {"sources.0.fps": 25})
 
 
 def test_settings_do_not_change_once_checked() -> None:

@@ -258,6 +258,14 @@ def test_a_long_pause_is_a_gap() -> None:
     assert second.onset_frame == round((3.0 + MAX_PAUSE_S) * 30) and not second.truncated
 
 
+def test_a_pause_that_is_only_just_short_enough_is_none_whatever_float_arithmetic_makes_of_it() -> None:
+    after_s = 31 / 30
+    assert after_s - 16 / 30 > MAX_PAUSE_S
+    shown = [*sampled(30, 17 / 30, box(0.3, 2.0)), *sampled(30, 3, box(0.3, 2.0), from_s=after_s)]
+    (event,) = closed(events_of(decoder(), shown))
+    assert not event.truncated
+
+
 def test_the_start_of_a_stream_is_no_rise() -> None:
     stage = decoder()
     for item in sampled(30, 3, lambda _: 0.39, lambda _: 0.49):
@@ -274,8 +282,8 @@ def test_a_stream_that_starts_within_an_expression_opens_at_its_first_frame() ->
 def test_settings_go_before_calibration() -> None:
     stage = decoder()
     assert stage.thresholds == (0.4, 0.5)
-    chosen = decoder(DecodeSettings(micro_threshold=0.8, macro_threshold=0.0, cutoff_hz=2.0))
-    assert chosen.thresholds == (0.8, 0.0)
+    chosen = decoder(DecodeSettings(micro_threshold=0.8, macro_threshold=0.1, cutoff_hz=2.0))
+    assert chosen.thresholds == (0.8, 0.1)
     assert chosen.latency_s > 2 * stage.latency_s
 
 

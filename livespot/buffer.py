@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from livespot.records import CROP_PX, Clip, ClipSpec, Face
+from livespot.records import CROP_PX, MAX_FPS, Clip, ClipSpec, Face
 
 RECENT_INTERVALS = 31
 """The frame interval is the median of this many: it follows a camera that slows down and ignores lost frames."""
@@ -35,7 +35,7 @@ class ClipBuffer:
     latency_s = 0.0
     """A clip is cut when its current frame comes."""
 
-    def __init__(self, spec: ClipSpec, max_fps: float = 240.0) -> None:
+    def __init__(self, spec: ClipSpec, max_fps: float = MAX_FPS) -> None:
         self._spec = spec
         self._capacity = math.ceil(max(spec.references_s) * max_fps) + 2
         self._patches = np.empty((self._capacity, CROP_PX, CROP_PX), np.float32)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 
 from livespot.errors import SettingsError
+from livespot.records import MAX_FPS
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Names of sources become segments of ZeroMQ topics: no dots, no spaces."""
@@ -35,7 +36,7 @@ class SourceSettings(_Model):
     """Webcam index, rtsp:// or http:// address, file, folder, or demo://. Not in `repr`: it may hold a password."""
     name: str | None = Field(default=None, pattern=f"^{NAME.pattern}$")
     """Name in topics and tables; derived from the uri when left out."""
-    fps: Positive | None = None
+    fps: Annotated[float, Field(gt=0, le=MAX_FPS)] | None = None
     """Frames per second of a folder of images, 30 when left out; every other source has a clock of its own."""
 
     @model_validator(mode="before")

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 CROP_PX = 112
 """Side of the aligned face crop, as in Yap 2022."""
 
+MAX_FPS = 240.0
+"""Frames a second of the fastest source: so many patches of a face are kept as its farthest reference needs."""
+
 LANDMARKS = 468
 """Points of the MediaPipe face mesh."""
 

@@ -22,7 +22,7 @@ from livespot.capture.timeline import Timeline
 from livespot.capture.trouble import head_of, why_no_camera, why_no_stream, why_no_video
 from livespot.config import CaptureSettings
 from livespot.errors import SourceError
-from livespot.records import Frame
+from livespot.records import MAX_FPS, Frame
 
 FPS_OTHERWISE = 30.0
 """Frame rate assumed where none is declared: it places pictures without a time stamp."""
@@ -32,6 +32,9 @@ FPS_BELIEVED = (1.0, 1000.0)
 
 STAMP_BELIEVED_S = 1e9
 """OpenCV turns FFmpeg's "no time stamp" into -3.7e17 s."""
+
+RATE_FRAMES = 100
+"""The frame rate of a file is taken from its first pictures: what a recording declares may be its clock's 1000."""
 
 COUNT_SLACK_FRAMES = 1
 """Containers without an index estimate their frames from the duration: one off is no damage."""
@@ -89,7 +92,7 @@ class VideoFile(_Capturing):
         return self
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames until the file ends. Raises SourceError where not one picture can be decoded."""
+        """Frames until the file ends. Raises SourceError where none can be decoded, or more than `MAX_FPS` come."""
         return in_real_time(self._frames()) if self.live else self._frames()
 
     def _frames(self) -> Iterator[Frame]:
@@ -102,11 +105,20 @@ class VideoFile(_Capturing):
                 t_s = timeline.place(picture.stamp_s, index * interval_s)
                 yield Frame(picture.image, self.name, index, t_s, picture.arrival_s, epoch)
                 index += 1
+                if index == RATE_FRAMES:
+                    self._check_rate((RATE_FRAMES - 1) / t_s)
             self._check_count(index - first_index)
             if not self._loop:
                 return
             self._start_over()
             timeline.restart()
+
+    def _check_rate(self, fps: float) -> None:
+        if round(fps) > MAX_FPS:
+            raise SourceError(
+                f"{self._path} has {fps:.0f} frames a second, too many to be spotted; expected at most {MAX_FPS:g}: "
+                f"make a slower one, ffmpeg -i {self._path.name} -vf fps=200 slower.mp4"
+            )
 
     def _check_count(self, read: int) -> None:
         if read == 0:

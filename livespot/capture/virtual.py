@@ -21,7 +21,7 @@ from livespot.action_units import BLINK, EXPRESSIONS, SkinField, backward, cours
 from livespot.capture.source import in_real_time
 from livespot.errors import SourceError
 from livespot.landmarks import EYE_OUTER_LEFT, EYE_OUTER_RIGHT, FaceMesh, inter_ocular_px
-from livespot.records import ExpressionType, Frame
+from livespot.records import MAX_FPS, ExpressionType, Frame
 
 ASTRONAUT = Path(__file__).with_name("astronaut.jpg")
 """Eileen Collins, photographed by NASA: in the public domain."""
@@ -62,7 +62,7 @@ SWAY_HZ, SWAY_WAVES = (0.08, 0.45), 3
 
 OPTIONS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
-    "fps": (1, 240),
+    "fps": (1, MAX_FPS),
     "seconds": (1, 86400),
     "realtime": (0, 1),
 }

@@ -85,6 +85,18 @@ def test_a_paced_file_is_live_and_never_early(tmp_path: Path) -> None:
     assert len(frames) == 20
 
 
+def test_a_file_with_more_frames_a_second_than_can_be_spotted_is_refused(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "fast.avi", "MJPG", 500, frames=120)
+    with VideoFile(path, "fast") as source, pytest.raises(SourceError, match=r"500 frames a second.*at most 240: make"):
+        list(source)
+
+
+@pytest.mark.parametrize("fps", [240, 240.4])
+def test_a_file_as_fast_as_can_be_spotted_is_read(tmp_path: Path, fps: float) -> None:
+    with VideoFile(write_video(tmp_path / "fast.avi", "MJPG", fps, frames=120), "fast") as source:
+        assert len(list(source)) == 120
+
+
 def test_a_truncated_file_gives_what_is_readable_and_says_what_is_not(avi: Path, tmp_path: Path) -> None:
     with VideoFile(cut(avi, tmp_path / "cut.avi", 0.5), "face") as source:
         read = len(list(source))

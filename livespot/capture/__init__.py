@@ -23,7 +23,7 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source:
     """
     uri, name = settings.uri, settings.name or source_name(settings.uri)
     webcam = WEBCAM.fullmatch(uri)
-    if webcam is None and Path(uri).is_dir():
+    if webcam is None and _is_folder(uri):
         return ImageFolder(Path(uri), name, settings.fps or FOLDER_FPS)
     if settings.fps is not None:
         raise SettingsError(f"fps is {settings.fps:g} for {redact(uri)}, which has a clock of its own; leave it out")
@@ -40,3 +40,10 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source:
         f"{redact(uri)} is no address that can be opened: expected a webcam's index, "
         f"{'://, '.join(STREAMS)}://, demo://, a file or a folder of images"
     )
+
+
+def _is_folder(uri: str) -> bool:
+    try:
+        return Path(uri).is_dir()
+    except OSError:  # longer than a name may be, as addresses are, or behind a folder that is not ours
+        return False

@@ -36,8 +36,11 @@ class ImageFolder:
         self._paths: list[Path] = []
 
     def __enter__(self) -> "ImageFolder":
-        paths = (path for path in self._folder.iterdir() if path.suffix.lower() in IMAGE_TYPES)
-        self._paths = sorted(paths, key=natural_order)
+        try:
+            paths = list(self._folder.iterdir())
+        except OSError as error:
+            raise SourceError(f"folder {self._folder} cannot be read: {error.strerror}; check who may") from None
+        self._paths = sorted((path for path in paths if path.suffix.lower() in IMAGE_TYPES), key=natural_order)
         if not self._paths:
             raise SourceError(
                 f"folder {self._folder} holds no images; expected files ending in {', '.join(sorted(IMAGE_TYPES))}"

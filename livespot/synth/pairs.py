@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespot.action_units import BLINK, EXPRESSIONS, SkinField, backward, course
+from livespot.errors import SourceError
 from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, FaceMesh, crop_transform
 from livespot.normalise import local_contrast
 from livespot.records import CROP_PX, ClipSpec
@@ -145,7 +146,10 @@ class Batch:
 
 
 def load_portraits(folder: Path) -> dict[str, Portrait]:
-    """Portraits of `folder` (*.jpg) by file stem; pictures in which no face is found are left out."""
+    """Portraits of `folder` (*.jpg) by file stem; pictures in which no face is found are left out.
+
+    Raises SourceError where none is left.
+    """
     portraits = {}
     with FaceMesh(static=True) as mesh:
         for path in sorted(folder.glob("*.jpg")):
@@ -153,7 +157,9 @@ def load_portraits(folder: Path) -> dict[str, Portrait]:
             if image is not None and (found := mesh.find(image.astype(np.uint8, copy=False))):
                 portraits[path.stem] = Portrait(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.uint8), found[0])
     if not portraits:
-        raise ValueError(f"no face in the *.jpg pictures of {folder}; expected a folder of portraits")
+        raise SourceError(
+            f"no face in the *.jpg pictures of {folder}; expected a folder of portraits, one face each: check --faces"
+        )
     return portraits
 
 

@@ -29,16 +29,16 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
     """Train on the portraits of `faces` as `config_path` says; returns the checkpoint `out`/checkpoint.pt.
 
     Where the checkpoint exists the run goes on from it. Progress goes to the screen and to `out`/metrics.jsonl.
-    Raises SettingsError where the settings are wrong or differ from those of the run that is to go on.
+    Raises SettingsError where the settings are wrong or differ from those of the run that is to go on, and where
+    `out` can be no folder; SourceError where `faces` holds none.
     """
     settings = load_train_settings(config_path)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     path = out / "checkpoint.pt"
     torch.manual_seed(settings.seed)
     torch.set_num_threads(1)
     portraits = load_portraits(faces)
-    names = sorted(portraits)
-    split = {"training": names[: -settings.validation_faces], "validation": names[-settings.validation_faces :]}
+    split = _split(sorted(portraits), settings.validation_faces)
     net = Yap2022().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     metrics: dict[str, float] = {}
@@ -84,6 +84,23 @@ def validation_samples(portraits: list[Portrait], seed: int) -> list[Batch]:
     """The same samples for every validation, drawn apart from those of training."""
     size = 64
     return list(islice(batches(portraits, size, seed + 1), VALIDATION_SAMPLES // size))
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--out {out} can be no folder: {error.strerror}; give another") from None
+
+
+def _split(names: list[str], unseen: int) -> dict[str, list[str]]:
+    """The last `unseen` faces are for validation."""
+    if unseen >= len(names):
+        raise SettingsError(
+            f"validation_faces is {unseen} of {len(names)} portraits: none is left to train on; give more portraits, "
+            "or a smaller number"
+        )
+    return {"training": names[:-unseen], "validation": names[-unseen:]}
 
 
 class _Stream(IterableDataset[tuple[Tensor, ...]]):

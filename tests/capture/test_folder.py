@@ -74,6 +74,11 @@ def test_an_image_that_cannot_be_read_is_skipped_and_told(tmp_path: Path, capfd:
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_folder_that_cannot_be_read_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be read: No such file or directory"):
+        frames_of(ImageFolder(tmp_path / "gone", "takes"))
+
+
 def test_a_folder_of_nothing_readable_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(b"no picture")
     with pytest.raises(SourceError, match=r"1 of 1 images cannot be read, the first is 1\.png"):

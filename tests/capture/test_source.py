@@ -91,6 +91,8 @@ def test_the_address_decides_the_kind_of_source(tmp_path: Path) -> None:
     assert isinstance(opened("HTTP://camera/live"), NetworkStream)
     assert isinstance(opened(str(tmp_path)), ImageFolder)
     assert isinstance(opened("face.mp4"), VideoFile)
+    assert isinstance(opened("rtsp://camera/live?token=" + 300 * "t"), NetworkStream)
+    assert isinstance(opened(300 * "f"), VideoFile)
 
 
 def test_an_unknown_kind_of_address_is_refused_without_its_password() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from livespot.errors import SourceError
 from livespot.landmarks import RIGID, RIGID_SHAPE_IOD
 from livespot.records import CROP_PX, LANDMARKS
 from livespot.synth.pairs import Batch, Movement, Portrait, Recipe, Timeline, batches, face_cells, load_portraits
@@ -92,8 +93,9 @@ def test_the_middle_of_the_crop_is_face_and_its_lower_corners_are_not() -> None:
 
 
 def test_a_folder_without_faces_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no face in"):
-        load_portraits(tmp_path)
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(SourceError, match=rf"no face in the \*\.jpg pictures of {folder}; expected"):
+            load_portraits(folder)
 
 
 def as_picture(patch: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -92,6 +92,17 @@ def test_a_run_does_not_go_on_under_other_settings(run: Path, faces: Path, tmp_p
         loop.train(written(tmp_path / "other.yaml", **SHORT, learning_rate=0.1), run.parent, faces)
 
 
+def test_a_run_does_not_begin_without_faces_to_train_on(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="validation_faces is 2 of 2 portraits: none is left to train on"):
+        loop.train(written(tmp_path / "greedy.yaml", **SHORT | {"validation_faces": 2}), tmp_path / "run", faces)
+
+
+def test_a_run_does_not_begin_where_its_folder_is_a_file(config: Path, faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with pytest.raises(SettingsError, match="run can be no folder: File exists; give another"):
+        loop.train(config, tmp_path / "run", faces)
+
+
 def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
     settings = load_train_settings(SHIPPED)
     rates = [loop.schedule(step, settings) for step in range(settings.steps)]

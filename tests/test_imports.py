@@ -22,7 +22,7 @@ LEVELS = (
 
 LEVEL = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 
-TRAINING_LIBRARIES = {"torch", "torchvision", "onnx", "onnxscript", "tensorboard"}
+TRAINING_LIBRARIES = {"torch", "torchvision", "onnx"}
 MAY_TRAIN = {"nets", "training", "export"}
 
 

@@ -1,5 +1,6 @@
 """The wheel alone is enough: installed into an empty environment, it runs the demo from any folder, without torch."""
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -19,10 +20,22 @@ def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the wheel is made from, in which somebody has built an engine for the GPU at hand."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for folder in ("livespot", "engines", "configs"):
+        shutil.copytree(REPOSITORY / folder, copy / folder)
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / file, copy)
+    (copy / "engines" / "yap2022.engine").touch()
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     build = run(
-        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, folder=REPOSITORY
+        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, folder=checkout
     )  # fmt: skip
     assert build.returncode == 0, build.stdout + build.stderr
     (path,) = folder.glob("livespot-*.whl")
@@ -44,6 +57,8 @@ def test_the_wheel_carries_engine_settings_schema_and_licence(wheel: Path) -> No
         names = archive.namelist()
     for file in (
         "livespot/engines/yap2022.onnx",
+        "livespot/engines/yap2022.md",
+        "livespot/capture/astronaut.jpg",
         "livespot/configs/live.yaml",
         "livespot/configs/jetson.yaml",
         "livespot/publish/schema.json",
@@ -51,6 +66,7 @@ def test_the_wheel_carries_engine_settings_schema_and_licence(wheel: Path) -> No
     ):
         assert file in names
     assert not [name for name in names if name.startswith("tests") or "__pycache__" in name]
+    assert not [name for name in names if name.endswith(".engine")]
 
 
 def test_the_demo_runs_from_another_folder_without_torch(scripts: Path, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from math import ceil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from zlib import crc32
 
 from livespot.capture.virtual import Expression, VirtualCamera
 from livespot.config import DecodeSettings, InferSettings, Settings
@@ -56,18 +58,25 @@ class Video:
 def calibrate(checkpoint: Path, faces: Path, onnx_path: Path) -> dict[str, Any]:
     """Export the network of `checkpoint` to `onnx_path` with its calibration; returns the figures stored beside it.
 
-    `faces` holds the portraits of the run, named by number; of its validation faces every other one calibrates, the
-    rest test.
+    `faces` holds the portraits of the run; of its validation faces every other one calibrates, the rest test. What lies
+    at `onnx_path` is replaced at the end, and only if all went well.
     """
     kept = Checkpoint.load(checkpoint)
-    export(checkpoint, onnx_path, PROVISIONAL)
     paths = [faces / f"{name}.jpg" for name in kept.split["validation"]]
-    with OnnxScorer(InferSettings(model=str(onnx_path))) as scorer:
-        chosen = choose([*_recorded(scorer, paths[::2]), *_recorded(scorer, paths[::4], calm=True)])
-        test, calm = _recorded(scorer, paths[1::2]), _recorded(scorer, paths[1::4], calm=True)
+    with TemporaryDirectory() as folder:
+        provisional = Path(folder) / "provisional.onnx"
+        export(checkpoint, provisional, PROVISIONAL)
+        test, calm, chosen = _watched(provisional, paths)
     found = figures(test, calm, chosen)
     export(checkpoint, onnx_path, chosen, found)
     return found
+
+
+def _watched(engine: Path, paths: Sequence[Path]) -> tuple[list[Video], list[Video], Calibration]:
+    """Videos of the testing faces, with and without expressions, and the calibration that the others choose."""
+    with OnnxScorer(InferSettings(model=str(engine))) as scorer:
+        chosen = choose([*_recorded(scorer, paths[::2]), *_recorded(scorer, paths[::4], calm=True)])
+        return _recorded(scorer, paths[1::2]), _recorded(scorer, paths[1::4], calm=True), chosen
 
 
 def record(scorer: Scorer, portrait: Path, seed: int, calm: bool = False) -> Video:
@@ -81,8 +90,12 @@ def record(scorer: Scorer, portrait: Path, seed: int, calm: bool = False) -> Vid
 
 
 def _recorded(scorer: Scorer, portraits: Sequence[Path], calm: bool = False) -> list[Video]:
-    """One video of each portrait; its file number is its seed, so that no two faces do the same."""
-    return [record(scorer, portrait, int(portrait.stem), calm) for portrait in portraits]
+    """One video of each portrait; its name is its seed, so that no two faces do the same."""
+    return [record(scorer, portrait, _seed(portrait.stem), calm) for portrait in portraits]
+
+
+def _seed(name: str) -> int:
+    return int(name) if name.isdigit() else crc32(name.encode())
 
 
 def choose(videos: Sequence[Video]) -> Calibration:

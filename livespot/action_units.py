@@ -173,25 +173,11 @@ class SkinField:
                 field += np.float32(intensity) * self.unit(name)
         return field
 
-    def displacement_px(self, intensities: Mapping[str, float]) -> NDArray[np.float32]:
-        """Where the skin at each pixel goes: float32 (height, width, 2), (dx, dy) in pixels."""
-        return self._enlarge(self._coarse_px(intensities))
-
-    def came_from_px(self, intensities: Mapping[str, float]) -> NDArray[np.float32]:
-        """How far the skin now seen at each pixel has come: float32 (height, width, 2); the picture is read there."""
-        return self._enlarge(backward(self._coarse_px(intensities), self.spacing_px))
-
-    def _coarse_px(self, intensities: Mapping[str, float]) -> NDArray[np.float32]:
-        return self.coarse_iod(intensities) * np.float32(self.iod_px)
-
     @property
     def spacing_px(self) -> tuple[float, float]:
         """Distance (x, y) between the points of the coarse grid."""
         rows, columns = self.grid_px[0].shape
         return self.size[1] / columns, self.size[0] / rows
-
-    def _enlarge(self, coarse: NDArray[np.float32]) -> NDArray[np.float32]:
-        return _float32(cv2.resize(coarse, (self.size[1], self.size[0]), interpolation=cv2.INTER_LINEAR))
 
     def _unit(self, name: str) -> NDArray[np.float32]:
         x_px, y_px = self.grid_px[0][0], self.grid_px[1][:, 0]
@@ -217,14 +203,6 @@ def backward(displacement: NDArray[np.float32], spacing_px: tuple[float, float])
         source_x, source_y = x - moved[..., 0] / spacing_px[0], y - moved[..., 1] / spacing_px[1]
         moved = _float32(cv2.remap(displacement, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
     return moved
-
-
-def warp(image: NDArray[np.uint8], came_from_px: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The picture after its skin moved; `came_from_px` float32 (height, width, 2) is `SkinField.came_from_px`."""
-    height, width = image.shape[:2]
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    x, y = x - came_from_px[..., 0], y - came_from_px[..., 1]
-    return cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
 
 
 def course(t_s: float, onset_s: float, apex_s: float, offset_s: float, hold_s: float = 0.0) -> float:

@@ -15,7 +15,7 @@ from livespot.records import CROP_PX, LANDMARKS
 
 EYE_OUTER_LEFT, EYE_INNER_LEFT, EYE_INNER_RIGHT, EYE_OUTER_RIGHT = 33, 133, 362, 263
 
-RIGID = (33, 133, 362, 263, 168, 6, 197, 195)
+RIGID = (EYE_OUTER_LEFT, EYE_INNER_LEFT, EYE_INNER_RIGHT, EYE_OUTER_RIGHT, 168, 6, 197, 195)
 """Eye corners, nose bridge and ridge: what no expression moves."""
 
 RIGID_SHAPE_IOD = np.array(

@@ -32,7 +32,7 @@ def _check(name: str, array: NDArray[np.generic], shape: tuple[int | None, ...],
         raise ValueError(f"{name} is {array.dtype}{array.shape}; expected {np.dtype(dtype)}{wanted}".replace("'", ""))
 
 
-class _ShapesInRepr:
+class ShapesInRepr:
     """`repr` shows the shape of an array, never its pixels: frames of faces must not end up in logs."""
 
     def __repr__(self) -> str:
@@ -45,7 +45,7 @@ class _ShapesInRepr:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Frame(_ShapesInRepr):
+class Frame(ShapesInRepr):
     """One picture of a source."""
 
     image: NDArray[np.uint8]
@@ -66,7 +66,7 @@ class Frame(_ShapesInRepr):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Face(_ShapesInRepr):
+class Face(ShapesInRepr):
     """One aligned face of one frame."""
 
     crop: NDArray[np.uint8]
@@ -117,7 +117,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Clip(_ShapesInRepr):
+class Clip(ShapesInRepr):
     """The input of the network for one face at one time."""
 
     frames: NDArray[np.float32]

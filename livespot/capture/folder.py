@@ -46,7 +46,7 @@ class ImageFolder:
                 f"folder {self._folder} holds no images; expected files ending in {', '.join(sorted(IMAGE_TYPES))}"
             )
         self.frame_count = len(self._paths)
-        cv2.setLogLevel(0)  # the note tells what cannot be read
+        cv2.setLogLevel(0)  # the note tells what cannot be read; not taken back, as other sources may still be read
         return self
 
     def __exit__(

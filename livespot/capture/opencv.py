@@ -8,10 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from livespot.capture.timeline import Timeline
 from livespot.capture.trouble import head_of, why_no_camera, why_no_stream, why_no_video
 from livespot.config import CaptureSettings
 from livespot.errors import SourceError
-from livespot.records import MAX_FPS, Frame
+from livespot.records import MAX_FPS, Frame, ShapesInRepr
 
 FPS_OTHERWISE = 30.0
 """Frame rate assumed where none is declared: it places pictures without a time stamp."""
@@ -40,9 +41,6 @@ COUNT_SLACK_FRAMES = 1
 """Containers without an index estimate their frames from the duration: one off is no damage."""
 
 LOW_DELAY = "fflags;nobuffer|flags;low_delay"
-
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-"""Quiet; OpenCV reads it once, at the first file of the process. Why something failed is said by our own message."""
 
 _OPENING = threading.Lock()
 
@@ -211,7 +209,8 @@ class NetworkStream(_Capturing):
             self.note = f"no more frames after {delivered}: the stream ended, or nothing came within the read timeout"
 
 
-class _Picture(NamedTuple):
+@dataclass(frozen=True, repr=False, eq=False)
+class _Picture(ShapesInRepr):
     image: NDArray[np.uint8]
     stamp_s: float | None
     """The source's own time stamp, from any origin; None where it has none."""
@@ -232,7 +231,7 @@ def _open(
 ) -> cv2.VideoCapture | None:
     """A capture that is open, or None. One at a time: FFmpeg's options go through the environment of the process."""
     with _OPENING:
-        cv2.setLogLevel(0)
+        _be_quiet()
         users = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")
         if options:  # what the user has set comes last and wins
             os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"{options}|{users}" if users else options
@@ -244,6 +243,16 @@ def _open(
             elif users is not None:
                 os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = users
     return capture if capture.isOpened() else None
+
+
+def _be_quiet() -> None:
+    """Why something failed is said by our own message.
+
+    Both hold for the whole process and are not taken back: FFmpeg's level is read once, at the first file, and
+    sources are read in threads beside each other, where the end of one would make the others loud again.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.setLogLevel(0)
 
 
 def _pictures(capture: cv2.VideoCapture) -> Iterator[_Picture]:

@@ -21,7 +21,7 @@ from livespot.action_units import BLINK, EXPRESSIONS, SkinField, backward, cours
 from livespot.errors import SourceError
 from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, FaceMesh, crop_transform
 from livespot.normalise import local_contrast
-from livespot.records import CROP_PX, ClipSpec
+from livespot.records import CROP_PX, ClipSpec, ShapesInRepr
 
 TRUTH_CELLS = 14
 """Side of the grid of true displacements: 8 px a cell, as the network's last feature map."""
@@ -85,8 +85,8 @@ class Recipe:
     """Blur of the portrait, the same for all frames of a sample."""
 
 
-@dataclass(frozen=True)
-class Portrait:
+@dataclass(frozen=True, repr=False, eq=False)
+class Portrait(ShapesInRepr):
     """A face to be animated: grey uint8 picture and its mesh float32 (468, 2)."""
 
     image: NDArray[np.uint8]
@@ -131,8 +131,8 @@ class Timeline:
         return total
 
 
-@dataclass(frozen=True)
-class Batch:
+@dataclass(frozen=True, repr=False, eq=False)
+class Batch(ShapesInRepr):
     """Samples for one training step."""
 
     clips: NDArray[np.float32]

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -150,11 +152,27 @@ def test_a_video_without_one_picture_is_refused(avi: Path, tmp_path: Path) -> No
     assert "not one picture can be decoded" in refusal(VideoFile(tmp_path / "head.avi", "face"))
 
 
-def test_nothing_but_our_message_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+OPEN_WHAT_IS_NONE = """
+import os, sys
+from contextlib import suppress
+from pathlib import Path
+from livespot.capture.opencv import VideoFile, Webcam
+from livespot.errors import SourceError
+
+assert "OPENCV_FFMPEG_LOGLEVEL" not in os.environ, "importing is no reason to change the environment"
+for source in (VideoFile(Path(sys.argv[1]), "face"), Webcam(97, "cam97")):
+    with suppress(SourceError), source:
+        print(source.name, "opens")
+"""
+
+
+def test_nothing_but_our_message_is_printed(tmp_path: Path) -> None:
+    """In a process of its own: FFmpeg's level is read once, at the first file."""
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
-    refusal(VideoFile(tmp_path / "noise.mp4", "face"))
-    refusal(Webcam(97, "cam97"))
-    assert capfd.readouterr() == ("", "")
+    environment = {name: value for name, value in os.environ.items() if name != "OPENCV_FFMPEG_LOGLEVEL"}
+    command = [sys.executable, "-c", OPEN_WHAT_IS_NONE, str(tmp_path / "noise.mp4")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_camera_that_does_not_exist_is_refused_with_those_that_do(

@@ -40,6 +40,11 @@ def test_a_batch_holds_clips_labels_and_true_displacement(portrait: Portrait) ->
     assert batch.truth_px.shape == (5, 2, 2, 14, 14) and batch.visible_iod.shape == (5,)
 
 
+def test_neither_faces_nor_batches_print_their_pixels(portrait: Portrait) -> None:
+    assert repr(portrait) == "Portrait(image=uint8(275, 225), landmarks=float32(468, 2))"
+    assert repr(drawn(portrait, STILL, 1)).startswith("Batch(clips=float32(1, 2, 2, 112, 112), labels=float32(1, 2)")
+
+
 def test_both_streams_of_a_clip_end_with_the_same_current_frame(portrait: Portrait) -> None:
     clips = drawn(portrait, Recipe(), 3).clips
     assert (clips[:, 0, 1] == clips[:, 1, 1]).all()

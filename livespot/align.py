@@ -12,8 +12,8 @@ This frame is first cut out as the last transform says, so that what is left to 
 window to shift only, and one that has turned or grown as well would bias it. So would one that is brighter: the cut is
 made as bright as the key frame.
 
-The landmarks are looked at every `mesh_interval_s`, and at once when the skin is lost. They say where to seek it, never
-where it is: what covers a face leads them astray. A face whose skin is not found again is missed, and soon lost.
+The landmarks are looked at every `mesh_interval_s`, and at once when the skin is lost. They say where to seek it, not
+where it is: what covers a face leads them astray. A calm face whose skin is not found again is missed, and soon lost.
 """
 
 from types import TracebackType
@@ -60,11 +60,11 @@ PATCH_SCALE = 1.5
 PATCH_SIDE_PX = 108
 """Side of the patch: the rigid skin, and room around it for the motion of one frame."""
 PATCH_MIDDLE_PX = (PATCH_SIDE_PX - 1) / 2
-SKIN_MIDDLE_PX = (CROP_EYES_PX[0], CROP_EYES_PX[1] + 0.1 * CROP_IOD_PX)
+SKIN_MIDDLE_PX = np.array([[CROP_EYES_PX[0], CROP_EYES_PX[1] + 0.1 * CROP_IOD_PX]])
 TO_PATCH = np.array(
     [
-        [PATCH_SCALE, 0, PATCH_MIDDLE_PX - PATCH_SCALE * SKIN_MIDDLE_PX[0]],
-        [0, PATCH_SCALE, PATCH_MIDDLE_PX - PATCH_SCALE * SKIN_MIDDLE_PX[1]],
+        [PATCH_SCALE, 0, PATCH_MIDDLE_PX - PATCH_SCALE * SKIN_MIDDLE_PX[0, 0]],
+        [0, PATCH_SCALE, PATCH_MIDDLE_PX - PATCH_SCALE * SKIN_MIDDLE_PX[0, 1]],
     ]
 )
 """(2, 3) from the crop to the patch, whose middle is the middle of the rigid skin."""
@@ -83,6 +83,10 @@ REWEIGHTS = 3
 MIN_AGREEING = 1 / 3
 """Smallest share of the key frame's points that must agree on the transform; below it the skin is lost."""
 MIN_POINTS = 6
+DISAGREED_VOTE = 0.1
+"""What counts, where points choose a transform, one that did not agree in the last frame: lids and brows do not take
+over from the nose.
+"""
 PAIRS = np.random.default_rng(0).integers(0, 2**16, (64, 2))
 """Pairs of points, by chance, each of which proposes a transform: enough where every third point is right."""
 
@@ -97,20 +101,24 @@ STALE_KEY_PX = 0.2 * PATCH_SCALE
 """A key frame is renewed only if the points that agree no longer fit this well.
 Sensor noise leaves half of that; a head that has turned in depth leaves more. A still face never needs a new key frame,
 and so never takes over the error of one. Nor does one that is half covered: what can be seen of it still fits."""
+MOVED_PX = 1.5
+"""A face that has moved by less since its key frame has not turned either: it is covered, or expresses something."""
 
 MAX_TURN = 0.35
 """No head turns by 14 degrees, or comes nearer by a quarter, from one frame to the next."""
 RETRACK_TURN = 0.01
-RETRACK_PX = 3.0
+RETRACK_PX = 2.0
 """After a faster turn than 0.4 degrees, or shift in the patch, the frame is cut out and tracked once more, from where
 the first time led."""
 
 TRUST_PX = 1.0
 """Landmarks tremble and shift with the pose by less than this: only what is beyond pulls the transform back."""
+SURPRISE_PX = 1.5
+"""Landmarks that shifted by more against the skin since their last sight are looked at again."""
 ASTRAY_PX = 8.0
 """Landmarks and skin that lead this far apart are not of the same face: one of them follows something else."""
-FAST_PX = 2.0
-"""Landmarks that moved by more than this since the skin was last seen tell of a fast head, not of a covered one."""
+FAST_PX_S = 13.0
+"""Pixels of the crop a second. Lost skin of a head that moved faster is blurred, that of a calmer one is covered."""
 SAME_FACE_IOD = 0.6
 """Landmarks further than this from a track belong to another face."""
 STILL_IOD = 0.02
@@ -135,6 +143,8 @@ class _Track:
         self._key: Grey
         self._key_s: float
         self._contrast: float
+        self._key_transform: Array
+        self._velocity_px_s = np.zeros(2)
         self._picture = self._picture_of(frame, self.transform)
         self._make_key(frame.t_s)
         self.confirm(frame.t_s, landmarks)
@@ -142,12 +152,12 @@ class _Track:
     def find_again(self, frame: Frame, landmarks: NDArray[np.float32]) -> bool:
         """Seek the skin where the landmarks are; False, and nothing changes, where it is not found.
 
-        Of a head that has moved fast the skin is blurred: there the landmarks are taken at their word.
+        Of a head that moves fast the skin is blurred: there the landmarks are taken at their word.
         """
-        guess = compose(self._bias, crop_transform(landmarks))
+        guess = self._sought(landmarks)
         if self.follow(frame, guess):
             return True
-        if self._off_px(guess) < FAST_PX:
+        if np.hypot(*self._velocity_px_s) < FAST_PX_S or self._off_px(guess) > ASTRAY_PX:
             return False
         self.transform, self._picture = guess, self._picture_of(frame, guess)
         self._make_key(frame.t_s)
@@ -163,11 +173,16 @@ class _Track:
             agreed = self._track(picture, agreed.transform)
         if agreed is None:
             return False
+        step_px = apply(compose(agreed.transform, invert(self.transform)), SKIN_MIDDLE_PX)[0] - SKIN_MIDDLE_PX[0]
+        self._velocity_px_s = (self._velocity_px_s + step_px / (frame.t_s - self.seen_s)) / 2
         self.transform, self._agreeing, self._picture = agreed.transform, agreed.agreeing, picture
-        worn = frame.t_s - self._key_s >= self._settings.key_age_s or np.mean(agreed.agreeing) < RENEW_AGREEING
-        if worn and agreed.residual_px > STALE_KEY_PX:
+        if self._is_stale(agreed, frame.t_s):
             self._make_key(frame.t_s)
         return True
+
+    def _is_stale(self, agreed: "_Agreement", t_s: float) -> bool:
+        worn = t_s - self._key_s >= self._settings.key_age_s or np.mean(agreed.agreeing) < RENEW_AGREEING
+        return bool(worn) and agreed.residual_px > STALE_KEY_PX and self._off_px(self._key_transform) > MOVED_PX
 
     def _track(self, picture: "_Picture", guess: Array) -> "_Agreement | None":
         """The transform on which the points of the key frame agree, sought from a guess."""
@@ -178,7 +193,8 @@ class _Track:
             self._key, patch, self._points, self._targets_px.astype(np.float32), winSize=LK_WINDOW_PX,
             maxLevel=LK_LEVELS, criteria=LK_STOP, flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         )  # fmt: skip
-        agreed = _robust_similarity(points.astype(np.float64), self._targets_px, found.ravel() > 0)
+        votes = found.ravel() * np.where(self._agreeing, 1.0, DISAGREED_VOTE)
+        agreed = _robust_similarity(points.astype(np.float64), self._targets_px, votes)
         if agreed is None:
             return None
         back, agreeing, residual_px = agreed
@@ -236,13 +252,17 @@ class _Track:
         return (not followed and t_s - self.seen_s > patience_s) or unconfirmed_s > patience_s
 
     def expects(self, found: list[NDArray[np.float32]]) -> bool:
-        """Whether the landmarks of a face are where this one is."""
+        """Whether there are landmarks where this face has them."""
         landmarks = _nearest(self.landmarks(), found)
-        return landmarks is not None and self._off_px(crop_transform(landmarks)) <= ASTRAY_PX
+        return landmarks is not None and self._off_px(self._sought(landmarks)) <= SURPRISE_PX
 
     def landmarks(self) -> NDArray[np.float32]:
         """The last landmarks seen, carried along by the transform: (468, 2) pixels of the frame."""
         return apply(invert(self.transform), self._mesh_crop_px).astype(np.float32)
+
+    def _sought(self, landmarks: NDArray[np.float32]) -> Array:
+        """Where these landmarks say that the skin is: the transform that differs from theirs as it did last."""
+        return compose(self._bias, crop_transform(landmarks))
 
     def _off_px(self, plain: Array) -> float:
         off = apply(compose(plain, invert(self.transform)), RIGID_CROP_PX) - RIGID_CROP_PX
@@ -257,6 +277,7 @@ class _Track:
 
     def _make_key(self, t_s: float) -> None:
         """Choose textured points of rigid skin in the frame last followed, and where they shall stay."""
+        self._key_transform = self.transform
         self._key, self._key_s = self._picture.cut(compose(TO_PATCH, self.transform), PATCH_SIDE_PX), t_s
         found = cv2.goodFeaturesToTrack(self._key, SKIN_POINTS, SKIN_QUALITY, SKIN_SPACING_PX, mask=SKIN, blockSize=7)
         self._points = np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2).astype(np.float32)
@@ -323,18 +344,17 @@ def _grey_square(image: NDArray[np.uint8], left: int, top: int, side: int) -> Gr
     return np.asarray(cv2.copyMakeBorder(grey, above, below, before, after, cv2.BORDER_REPLICATE), np.uint8)
 
 
-def _robust_similarity(
-    points: Array, targets: Array, usable: NDArray[np.bool_]
-) -> tuple[Array, NDArray[np.bool_], float] | None:
-    """Similarity (2, 3) from points (N, 2) to targets (N, 2) on which most of the usable ones agree.
+def _robust_similarity(points: Array, targets: Array, votes: Array) -> tuple[Array, NDArray[np.bool_], float] | None:
+    """Similarity (2, 3) from points (N, 2) to targets (N, 2) on which most agree; votes (N,) are 0 for unusable points.
 
-    Begins with the pair of points to which most are near, ends with least squares reweighted after Geman and McClure.
-    Returns it with those that agree (N,) and their median residual in the targets' pixels; None where they are few.
+    Begins with the pair of points that most votes are near to, ends with least squares reweighted after Geman and
+    McClure. Returns it with those that agree (N,) and their median residual in the targets' pixels; None where few do.
     """
     enough = max(MIN_POINTS, MIN_AGREEING * len(points))
+    usable = votes > 0
     if np.count_nonzero(usable) < enough:
         return None
-    residuals_px = _of_best_pair(points, targets, usable)
+    residuals_px = _of_best_pair(points, targets, votes)
     for _ in range(REWEIGHTS):
         weights = usable / (1 + (residuals_px / OUTLIER_PX) ** 2) ** 2
         agreeing = weights > AGREE_WEIGHT
@@ -345,16 +365,16 @@ def _robust_similarity(
     return transform, agreeing, float(np.median(residuals_px[agreeing]))
 
 
-def _of_best_pair(points: Array, targets: Array, usable: NDArray[np.bool_]) -> Array:
-    """Residuals (N,) of the similarity through the pair of usable points that most of them are near to."""
+def _of_best_pair(points: Array, targets: Array, votes: Array) -> Array:
+    """Residuals (N,) of the similarity through the pair of points that most votes are near to."""
     z, w = targets @ PLANE, points @ PLANE  # from the targets: they do not coincide
-    candidates = np.flatnonzero(usable)
+    candidates = np.flatnonzero(votes)
     first = PAIRS[:, 0] % len(candidates)
     second = (first + 1 + PAIRS[:, 1] % (len(candidates) - 1)) % len(candidates)
     first, second = candidates[first], candidates[second]
     a = (w[first] - w[second]) / (z[first] - z[second])
     residuals_px = np.abs(np.multiply.outer(a, z) + (w[first] - a * z[first])[:, None] - w)
-    near = usable / (1 + (residuals_px / OUTLIER_PX) ** 2)
+    near = votes / (1 + (residuals_px / OUTLIER_PX) ** 2)
     best: Array = residuals_px[near.sum(axis=1).argmax()]
     return best
 

@@ -34,6 +34,9 @@ RIGID_CROP_PX = RIGID_SHAPE_IOD * CROP_IOD_PX + np.array(CROP_EYES_PX)
 PLANE = np.array([1, 1j])
 """Takes points (N, 2) to complex numbers (N,)."""
 
+COINCIDE = 1e-9
+"""Points as near together as this share of their distance from the origin are one: rounding alone takes them apart."""
+
 
 def similarity(points: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any] | None = None) -> NDArray[np.float64]:
     """Least-squares similarity (2, 3) that takes points (N, 2) to targets (N, 2); Umeyama 1991 in two dimensions.
@@ -47,7 +50,7 @@ def similarity(points: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any
     z_mean, w_mean = weight @ z / total, weight @ w / total
     away = weight * np.conj(z - z_mean)
     spread = (away @ (z - z_mean)).real
-    if not spread > 0:
+    if not spread > total * (COINCIDE * abs(z_mean)) ** 2:
         raise ValueError(f"similarity of {len(z)} points that coincide; expected at least two apart")
     a = away @ (w - w_mean) / spread
     b = w_mean - a * z_mean
@@ -109,6 +112,8 @@ class FaceMesh:
 
     def find(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Landmarks float32 (468, 2) in pixels of each face in the BGR image (H, W, 3), in no order."""
+        if self._mesh is None:
+            raise RuntimeError("FaceMesh is not open; use it in a with statement")
         height, width = image.shape[:2]
         found = self._mesh.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).multi_face_landmarks or []
         size = np.array([width, height], np.float32)

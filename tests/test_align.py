@@ -26,7 +26,7 @@ from livespot.landmarks import (
     invert,
 )
 from livespot.records import Face, Frame, Gap
-from tests.portraits import IOD_PX, SIZE_PX, Motion, Picture, astronaut, mirrored, noisy
+from tests.portraits import EYES_PX, IOD_PX, SIZE_PX, Motion, Picture, astronaut, mirrored, noisy
 
 FPS = 30.0
 BLACK: Picture = np.zeros((SIZE_PX[1], SIZE_PX[0], 3), np.uint8)

@@ -1,0 +1,86 @@
+"""The measurement itself is measured: on pictures whose motion is known."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from livespot import bench
+from livespot.config import InferSettings, Settings
+from livespot.errors import SourceError
+from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, apply
+from tests.films import BLANK, Picture
+from tests.portraits import SIZE_PX, astronaut
+
+KEYS = {"facemesh_fps", "pipeline_fps", "stages_ms", "latency_ms", "alignment", "rss_mb", "machine"}
+STAGES = {"capture", "align", "normalise", "buffer", "infer", "decode", "publish"}
+
+
+def test_residual_motion_of_crops_shifted_by_a_known_amount_is_that_amount() -> None:
+    still = astronaut().shown(astronaut().at())
+    to_crop = np.array([[1.0, 0, -100], [0, 1.0, -40]])
+    crops = [bench.plain_crop(still, to_crop + np.array([[0, 0, 0.3 * index], [0, 0, 0]])) for index in range(6)]
+    measured = bench.residual_px([crops[0], None, *crops])
+    assert measured["median"] == pytest.approx(0.3, abs=0.03)
+    assert measured["p90"] == pytest.approx(0.3, abs=0.05)
+
+
+def test_wandering_is_the_standard_deviation_of_where_a_point_comes_to_lie() -> None:
+    points = np.array([CROP_EYES_PX, (CROP_IOD_PX, CROP_IOD_PX)], np.float32)
+    shifts = (-2.0, 2.0, -2.0, 2.0)
+    transforms = [np.array([[1.0, 0, shift], [0, 1.0, shift]]) for shift in shifts]
+    assert bench.wander_px([*transforms, None], [np.eye(2, 3)] * 5, points) == pytest.approx(2.0)
+
+
+def test_the_known_path_moves_the_picture_as_it_says() -> None:
+    still = np.zeros((240, 320, 3), np.uint8)
+    cv2.circle(still, (160, 100), 12, (255, 255, 255), cv2.FILLED)
+    for image, motion in list(bench.known_path(still))[::60]:
+        bright = np.argwhere(image[..., 0] > 128)[:, ::-1].mean(0)
+        assert bright == pytest.approx(apply(motion, np.array([[160.0, 100.0]]))[0], abs=0.5)
+
+
+def test_a_step_is_followed_in_its_frame() -> None:
+    still = astronaut().shown(astronaut().at())
+    points = apply(astronaut().at(), astronaut().landmarks)[:10].astype(np.float32)
+    assert bench.step_followed(still, points, Settings()) > 0.95
+
+
+def _video(path: Path, pictures: list[Picture]) -> Path:
+    height, width = pictures[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30.0, (width, height))
+    for picture in pictures:
+        writer.write(picture)
+    writer.release()
+    return path
+
+
+def test_a_short_run_has_every_figure(tmp_path: Path, engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, small in (("PIPELINE_FRAMES", 60), ("LIVE_S", 2.0), ("PATH_S", 1.0)):
+        monkeypatch.setattr(bench, name, small)
+    pictures = [astronaut().shown(astronaut().at((index % 5, 0))) for index in range(60)]
+    said: list[str] = []
+    clip = _video(tmp_path / "clip.avi", pictures)
+    figures = json.loads(
+        json.dumps(bench.measure(clip, Settings(infer=InferSettings(model=str(engine))), 60, said.append))
+    )
+    assert figures.keys() >= KEYS
+    assert set(figures["stages_ms"]) == STAGES
+    assert {"p50", "p95", "p99"} <= figures["latency_ms"].keys()
+    assert {"start", "end"} <= figures["rss_mb"].keys()
+    assert figures["alignment"].keys() >= {
+        "residual_plain_px", "residual_px", "known_path_plain_px", "known_path_px", "step_followed",
+    }  # fmt: skip
+    assert (figures["clip"]["width"], figures["clip"]["height"]) == SIZE_PX
+    assert "the whole pipeline" in said
+    assert bench.to_rich(figures).row_count >= len(STAGES)
+
+
+def test_a_clip_without_a_face_is_refused_at_once(tmp_path: Path, engine: Path) -> None:
+    clip = _video(tmp_path / "blank.avi", [BLANK] * 50)
+    said: list[str] = []
+    with pytest.raises(SourceError, match=r"no face is found in .*blank\.avi"):
+        bench.measure(clip, Settings(infer=InferSettings(model=str(engine))), 500, said.append)
+    assert said == []

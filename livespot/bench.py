@@ -55,6 +55,8 @@ WARM_UP_FRAMES = 20
 CLIP_FRAMES = 600
 CLIP_BYTES = 600_000_000
 """Most of the clip that is held in memory for what is measured stage by stage."""
+CLIP_MIN_S = 1.2
+"""Shorter clips end before the network has looked back far enough to score."""
 PIPELINE_FRAMES = 2000
 LIVE_S = 10.0
 CLIP_S = 20.0
@@ -142,7 +144,10 @@ def plain_crop(image: Image, transform: Transform) -> Image:
 
 
 def residual_px(crops: Sequence[Image | None]) -> dict[str, float]:
-    """Motion of the rigid region between consecutive crops: per pair the median over `RIGID_GRID_IOD`, in crop px."""
+    """Motion of the rigid region between consecutive crops: per pair the median over `RIGID_GRID_IOD`, in crop px.
+
+    Raises SourceError where no two crops follow each other.
+    """
     grid = (RIGID_GRID_IOD * CROP_IOD_PX + CROP_EYES_PX).astype(np.float32)
     motion_px = []
     for before, after in pairwise(crops):
@@ -150,6 +155,8 @@ def residual_px(crops: Sequence[Image | None]) -> dict[str, float]:
             moved, found, _ = cv2.calcOpticalFlowPyrLK(before, after, grid, grid.copy(), winSize=(15, 15), maxLevel=2)
             shifts_px = np.linalg.norm(moved - grid, axis=1)[found.ravel() > 0]
             motion_px += [float(np.median(shifts_px))] if len(shifts_px) else []
+    if not motion_px:
+        raise SourceError("the face is never in two pictures that follow each other: give a clip in which it stays")
     return {"median": round(float(np.median(motion_px)), 4), "p90": round(float(np.percentile(motion_px, 90)), 4)}
 
 
@@ -169,12 +176,17 @@ def known_path(still: Image) -> Iterator[tuple[Image, Transform]]:
 def wander_px(
     transforms: Sequence[Transform | None], motions: Sequence[Transform], points: NDArray[np.float32]
 ) -> float:
-    """Standard deviation over time of where points (N, 2) of the moved still come to lie in the crop, in its pixels."""
+    """Standard deviation over time of where points (N, 2) of the moved still come to lie in the crop, in its pixels.
+
+    Raises SourceError where there is no transform at all.
+    """
     places = [
         apply(compose(transform, motion), points)
         for transform, motion in zip(transforms, motions, strict=True)
         if transform is not None
     ]
+    if not places:
+        raise SourceError("the face is lost as soon as it moves: give a clip in which it is larger")
     return round(float(np.std(places, axis=0).mean()), 4)
 
 
@@ -366,8 +378,11 @@ def _read(path: Path) -> tuple[list[Image], float]:
             if len(frames) == CLIP_FRAMES or len(frames) * frame.image.nbytes > CLIP_BYTES:
                 break
         fps = source.fps or PATH_FPS
-    if len(frames) < 2 * WARM_UP_FRAMES:
-        raise SourceError(f"{path} has {len(frames)} pictures; a measurement needs at least {2 * WARM_UP_FRAMES}")
+    if len(frames) < max(2 * WARM_UP_FRAMES, CLIP_MIN_S * fps):
+        raise SourceError(
+            f"{path} has {len(frames)} pictures at {fps:g} a second; a measurement needs at least "
+            f"{2 * WARM_UP_FRAMES}, and {CLIP_MIN_S:g} s"
+        )
     return frames, fps
 
 

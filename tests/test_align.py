@@ -26,7 +26,7 @@ from livespot.landmarks import (
     invert,
 )
 from livespot.records import Face, Frame, Gap
-from tests.portraits import IOD_PX, SIZE_PX, Motion, Picture, astronaut, mirrored, noisy
+from tests.portraits import EYES_PX, IOD_PX, SIZE_PX, Motion, Picture, astronaut, mirrored, noisy
 
 FPS = 30.0
 BLACK: Picture = np.zeros((SIZE_PX[1], SIZE_PX[0], 3), np.uint8)
@@ -214,6 +214,19 @@ def test_patience_is_a_setting() -> None:
     pictures[15:21] = [BLACK] * 6
     assert ids(align(pictures)) == {0}
     assert ids(align(pictures, AlignSettings(max_gap_s=0.1))) == {0, 1}
+
+
+def test_skin_that_landmarks_no_longer_confirm_is_lost_and_not_told_in_the_frame_of_its_gap() -> None:
+    x, y = (round(value) for value in EYES_PX)
+    shown = astronaut().shown(astronaut().at())
+    nose = np.full_like(shown, 128)
+    nose[y - 12 : y + 30, x - 18 : x + 18] = shown[y - 12 : y + 30, x - 18 : x + 18]
+    told = align(noisy([shown] * 15 + [nose] * 25))
+    (gap,) = gaps(told)
+    lost = next(index for index, items in enumerate(told) if gap in items)
+    assert 0.3 < (lost - 14) / FPS < 0.7
+    assert gap.from_s == pytest.approx((lost - 1) / FPS) and gap.to_s == pytest.approx(lost / FPS)
+    assert [len(faces(items)) for items in told] == [1] * lost + [0] * (40 - lost)
 
 
 def test_two_faces_keep_their_numbers_while_they_move() -> None:

@@ -63,7 +63,7 @@ class AlignSettings(_Model):
     """Face tracking and the transform from frame to crop."""
 
     max_faces: int = Field(default=1, ge=1, le=16)
-    mesh_interval_s: Positive = 0.3
+    mesh_interval_s: Positive = 0.5
     """Time between two looks at the landmarks; tracked skin carries the transform in between."""
     key_age_s: Positive = 1.0
     """Age at which the key frame that skin is tracked from is renewed."""

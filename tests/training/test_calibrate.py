@@ -3,9 +3,8 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from skimage.data import astronaut
 
-from livespot.capture.virtual import Expression
+from livespot.capture.virtual import ASTRONAUT, Expression
 from livespot.config import InferSettings
 from livespot.evaluation.matching import Counts
 from livespot.infer import OnnxScorer
@@ -72,7 +71,7 @@ def test_a_checkpoint_becomes_an_engine_that_carries_its_calibration(
 ) -> None:
     monkeypatch.setattr(calibrating, "SECONDS", 2.0)
     for name in ("000", "001"):
-        cv2.imwrite(str(tmp_path / f"{name}.jpg"), astronaut()[:256, 96:352, ::-1])  # type: ignore[no-untyped-call]
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), cv2.imread(str(ASTRONAUT))[:256, 96:352])
     torch.manual_seed(0)
     split = {"training": [], "validation": ["000", "001"]}
     path = tmp_path / "checkpoint.pt"

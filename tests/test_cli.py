@@ -325,7 +325,8 @@ def test_a_run_ends_after_its_duration(tmp_path: Path, engine: str, video: Path,
     assert done.code == 0
     messages = objects(done.out)
     for stream in ("macro", "micro"):
-        states = [message["state"] for message in messages if message["stream"] == stream]
+        own = [message for message in messages if message["stream"] == stream]
+        states = [message["state"] for message in own if message["kind"] == "status"]
         assert states == ["connecting", "running", "ended"]
     assert 1.0 <= max(message["t_s"] for message in messages) < 3.0
 

@@ -1,0 +1,258 @@
+"""A filmed face does what the labels say, the rest of the film stays as it was.
+
+The portrait of the virtual camera, moved along known paths and written as a video, stands for a clip.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from livespot.action_units import EXPRESSIONS
+from livespot.capture.opencv import VideoFile
+from livespot.capture.source import Source
+from livespot.capture.virtual import Expression
+from livespot.errors import SourceError
+from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, apply, compose, crop_transform, invert
+from livespot.records import Frame
+from livespot.synth.injected import (
+    CALM_S,
+    MACRO_IOD,
+    MACRO_S,
+    MARGIN_S,
+    MICRO_IOD,
+    MICRO_S,
+    Injected,
+    _drawn,
+    expressions,
+)
+from livespot.synth.pairs import face_share
+from tests.films import FPS, Played, write_video
+from tests.films import frames as framed
+from tests.portraits import Motion, Picture, astronaut
+
+SIZE_PX = (400, 330)
+IOD_PX = 110.0
+BLACK: Picture = np.zeros((SIZE_PX[1], SIZE_PX[0], 3), np.uint8)
+FRAME_S = 1 / FPS
+
+
+def placed(
+    shift_px: tuple[float, float] = (0.0, 0.0), roll: float = 0.0, growth: float = 1.0, x_px: float = 200.0
+) -> Motion:
+    return astronaut().at(shift_px, roll, growth, eyes_px=(x_px, 130.0), iod_px=IOD_PX)
+
+
+def shown(motions: Sequence[Motion]) -> list[Picture]:
+    return [astronaut().shown(motion, SIZE_PX) for motion in motions]
+
+
+STILL = [placed()] * 75
+NODDING = [
+    placed((12 * np.sin(index / 6), 8 * np.cos(index / 9)), 12 * np.sin(index / 10), 1 + 0.1 * np.sin(index / 15))
+    for index in range(75)
+]
+MOTIONS = {"still": STILL, "nodding": NODDING}
+
+
+@pytest.fixture(scope="module", params=MOTIONS)
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    return request.param, write_video(tmp_path_factory.mktemp("film") / "film.avi", shown(MOTIONS[request.param]))
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A face for 3 s, none for 1 s, a face for 2 s."""
+    pictures = [*shown([placed()] * 90), *[BLACK] * 30, *shown([placed(x_px=190)] * 60)]
+    return write_video(tmp_path_factory.mktemp("film") / "interrupted.avi", pictures)
+
+
+def frames_of(source: Source) -> list[Frame]:
+    with source:
+        return list(source)
+
+
+def held(units: str, amplitude_iod: float) -> Expression:
+    """At its peak from 1 to 2 s."""
+    return Expression("macro", 0.8, 1.0, 2.2, 1.0, units, amplitude_iod)
+
+
+def before_and_after(path: Path, expression: Expression) -> tuple[list[Frame], list[Frame]]:
+    with Injected(VideoFile(path, "clip"), seed=0, calm=True) as source:
+        source.truth = (expression,)
+        after = list(source)
+    return frames_of(VideoFile(path, "clip")), after
+
+
+def moved_px(before: Picture, after: Picture, points: NDArray[np.float64]) -> NDArray[np.float32]:
+    """How far the skin has come that was at points (N, 2)."""
+    start = points.astype(np.float32)[:, None]
+    one, other = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in (before, after))
+    found, status, _ = cv2.calcOpticalFlowPyrLK(one, other, start, start.copy(), winSize=(15, 15), maxLevel=2)
+    assert status.all()
+    return np.asarray(found - start, np.float32)[:, 0]
+
+
+def face_at(motion: Motion) -> NDArray[np.float64]:
+    """How far the skin of each pixel may follow, (H, W) in [0, 1], by the landmarks of the portrait alone."""
+    to_crop = compose(crop_transform(astronaut().landmarks), invert(motion))
+    pixels = np.stack(np.meshgrid(*(np.arange(float(side)) for side in SIZE_PX)), axis=-1)
+    x_iod, y_iod = ((apply(to_crop, pixels.reshape(-1, 2)) - CROP_EYES_PX) / CROP_IOD_PX).T
+    return face_share(x_iod, y_iod).reshape(SIZE_PX[::-1])
+
+
+@pytest.mark.parametrize(
+    ("units", "landmark", "direction", "amplitude_iod"),
+    [
+        ("2 left", 63, (0, -1), 0.09),
+        ("2 left", 63, (0, -1), 0.02),
+        ("1", 107, (0, -1), 0.03),
+        ("12 left", 61, (-1, -1), 0.025),
+        ("14 right", 291, (1, 0), 0.05),
+        ("17", 18, (0, -1), 0.06),
+    ],
+)
+def test_skin_at_a_pushed_landmark_moves_as_far_as_labelled_however_the_head_moves(
+    played: tuple[str, Path], units: str, landmark: int, direction: tuple[int, int], amplitude_iod: float
+) -> None:
+    motions, path = MOTIONS[played[0]], played[1]
+    before, after = before_and_after(path, held(units, amplitude_iod))
+    for index in (33, 45, 57):
+        motion = motions[index]
+        growth = np.hypot(*motion[:, 0]) / np.hypot(*placed()[:, 0])
+        moved = moved_px(before[index].image, after[index].image, apply(motion, astronaut().landmarks[[landmark]]))[0]
+        assert np.linalg.norm(moved) == pytest.approx(amplitude_iod * IOD_PX * growth, rel=0.15)
+        upright = moved @ motion[:, :2]
+        assert upright @ direction > 0.9 * np.linalg.norm(upright) * np.linalg.norm(direction)
+
+
+def test_outside_the_face_nothing_ever_changes(played: tuple[str, Path]) -> None:
+    motions, path = MOTIONS[played[0]], played[1]
+    around = np.ones((9, 9), np.uint8)
+    for before, after, motion in zip(*before_and_after(path, held("1+2+25+26", 0.09)), motions, strict=True):
+        beyond = cv2.dilate((face_at(motion) > 0).astype(np.uint8), around) == 0
+        assert beyond.mean() > 0.3
+        np.testing.assert_array_equal(before.image[beyond], after.image[beyond])
+
+
+def test_where_nothing_is_expressed_the_picture_is_the_recordings_own(played: tuple[str, Path]) -> None:
+    expression = held("6+12+25", 0.09)
+    changed = [
+        not np.array_equal(one.image, other.image)
+        for one, other in zip(*before_and_after(played[1], expression), strict=True)
+    ]
+    assert changed[25:65] == [True] * 40, "from 0.84 s on the rise is large enough to be seen"
+    assert changed[:25] == [False] * 24 + changed[24:25] and changed[66:] == [False] * 9
+
+
+def test_a_calm_one_plays_the_recording_as_it_is(interrupted: Path) -> None:
+    source = Injected(VideoFile(interrupted, "clip"), seed=3, calm=True)
+    for own, frame in zip(frames_of(VideoFile(interrupted, "clip")), frames_of(source), strict=True):
+        np.testing.assert_array_equal(own.image, frame.image)
+        assert (own.source, own.index, own.t_s, own.epoch) == (frame.source, frame.index, frame.t_s, frame.epoch)
+    assert source.truth == () and source.note == ""
+
+
+def test_it_is_a_source_like_the_recording(interrupted: Path) -> None:
+    with VideoFile(interrupted, "clip") as own, Injected(VideoFile(interrupted, "clip"), seed=3) as source:
+        assert (source.name, source.live, source.fps, source.frame_count) == ("clip", False, own.fps, own.frame_count)
+        assert [frame.index for frame in source] == list(range(180))
+
+
+def test_expressions_are_put_only_where_the_face_is_held_before_and_after(interrupted: Path) -> None:
+    with Injected(VideoFile(interrupted, "clip"), seed=3) as source:
+        spans = [(stretch.from_s, stretch.to_s) for stretch in source._stretches]
+        assert np.ravel(spans) == pytest.approx([0, 89 * FRAME_S, 120 * FRAME_S, 179 * FRAME_S], abs=0.1)
+        truths = [source.truth, *(_drawn(source._stretches, seed) for seed in range(200))]
+    assert len({truth for truth in truths if truth}) > 100
+    for one in (one for truth in truths for one in truth):
+        assert any(from_s + CALM_S[0] <= one.onset_s and one.offset_s + MARGIN_S <= to_s for from_s, to_s in spans), one
+    assert any(one.onset_s > 4 for truth in truths for one in truth)
+
+
+def test_lost_frames_end_a_stretch() -> None:
+    """A film of 50 frames, of which the two in the middle are missing."""
+    played = [frame for frame in framed(shown([placed()] * 50)) if frame.index not in (24, 25)]
+    with Injected(Played(played), seed=0) as source:
+        assert [sorted(stretch.transforms) for stretch in source._stretches] == [
+            list(range(24)),
+            list(range(26, 50)),
+        ]
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 20), st.floats(0, 90))
+def test_what_is_drawn_is_calm_in_between_and_within_the_ranges(seed: int, from_s: float, length_s: float) -> None:
+    drawn = expressions(np.random.default_rng(seed), from_s, from_s + length_s)
+    assert all(one.offset_s + CALM_S[0] <= other.onset_s for one, other in pairwise(drawn))
+    assert length_s < 30 or {one.type for one in drawn} == {"micro", "macro"}
+    for one in drawn:
+        lasts_s, amplitude_iod = (MICRO_S, MICRO_IOD) if one.type == "micro" else (MACRO_S, MACRO_IOD)
+        assert lasts_s[0] - 1e-9 <= one.offset_s - one.onset_s <= lasts_s[1] + 1e-9
+        assert amplitude_iod[0] <= one.amplitude_iod <= amplitude_iod[1] and one.units in EXPRESSIONS
+        assert from_s + CALM_S[0] <= one.onset_s and one.offset_s <= from_s + length_s - MARGIN_S
+
+
+def test_the_same_seed_gives_the_same_truth_and_pixels_another_seed_others(interrupted: Path) -> None:
+    sources = [Injected(VideoFile(interrupted, "clip"), seed) for seed in (3, 3, 4)]
+    one, same, other = (frames_of(source) for source in sources)
+    assert sources[0].truth and sources[0].truth == sources[1].truth != sources[2].truth
+    for frame, again in zip(one, same, strict=True):
+        np.testing.assert_array_equal(frame.image, again.image)
+    assert any(not np.array_equal(frame.image, another.image) for frame, another in zip(one, other, strict=True))
+
+
+def test_the_recordings_own_frames_are_not_written_to() -> None:
+    pictures = shown(STILL)
+    kept = [picture.copy() for picture in pictures]
+    with Injected(Played(list(framed(pictures))), seed=0, calm=True) as source:
+        source.truth = (held("12", 0.09),)
+        after = [frame.image for frame in source]
+    assert not np.array_equal(after[45], pictures[45])
+    np.testing.assert_array_equal(pictures, kept)
+
+
+def test_a_face_at_the_border_of_the_picture_is_moved_as_far_as_it_shows(tmp_path: Path) -> None:
+    motions = [placed(x_px=78.0)] * 50
+    before, after = before_and_after(write_video(tmp_path / "film.avi", shown(motions)), held("12 right", 0.05))
+    assert face_at(motions[0])[:, 0].max() == 1, "the face goes on beyond the picture"
+    moved = moved_px(before[45].image, after[45].image, apply(motions[0], astronaut().landmarks[[291]]))
+    assert np.linalg.norm(moved) == pytest.approx(0.05 * IOD_PX, rel=0.15)
+
+
+def test_a_face_held_too_briefly_shows_nothing_and_the_note_says_so(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "film.avi", [*shown([placed()] * 30), *[BLACK] * 20])
+    with Injected(VideoFile(path, "clip"), seed=0) as source:
+        assert source.truth == () and len(list(source)) == 50
+        assert "none fits into the 1.0 s for which the face is held" in source.note
+
+
+def test_a_recording_without_a_face_is_refused(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "film.avi", [BLACK] * 10)
+    with pytest.raises(SourceError, match="no face is found in clip: give a recording of a face"):
+        Injected(VideoFile(path, "clip"), seed=0).__enter__()
+
+
+def test_what_cannot_be_played_twice_is_refused(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "film.avi", [BLACK] * 10)
+    with pytest.raises(SourceError, match="clip is live; expected a recording"):
+        Injected(VideoFile(path, "clip", paced=True), seed=0).__enter__()
+    with pytest.raises(SourceError, match=r"clip starts over; .* do not loop it"):
+        Injected(VideoFile(path, "clip", loop=True), seed=0).__enter__()
+
+
+def test_a_recording_that_cannot_be_opened_says_so_itself(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"none\.avi"):
+        Injected(VideoFile(tmp_path / "none.avi", "clip"), seed=0).__enter__()
+
+
+def test_leaving_closes_the_recording() -> None:
+    played = Played(list(framed(shown([placed()] * 3))))
+    with Injected(played, seed=0):
+        assert played.is_open
+    assert not played.is_open

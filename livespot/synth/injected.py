@@ -9,9 +9,9 @@ and on such faces a method has to be measured. So the skin of a recorded face is
 What moves by itself in the clip is not in `truth`: what a method spots on the same clip played `calm` says how much.
 
 Every frame with a face, neutral or not, goes through the same map. Where nothing is expressed that map is the identity
-and the pixels stay as they were. Elsewhere they are interpolated, by a cubic kernel: a linear one takes 2 to 4 % of a
-crop's fine contrast, which would tell the event; the cubic one changes it by less than half a percent, and of the clip
-itself more than that changes from frame to frame.
+and the pixels stay as they were. Elsewhere they are interpolated, by a cubic kernel: a linear one takes 1 to 4 % of a
+crop's fine contrast, which would tell the event; the cubic one changes it by half a percent at the median. That is lost
+in what changes by itself: by their sharpness, crops are told apart no better than those of the untouched clip.
 """
 
 from collections.abc import Iterator
@@ -42,8 +42,8 @@ CALM_S = (0.8, 2.5)
 MARGIN_S = 0.5
 """The face is held for at least so long after the end of an expression; before its onset, for `CALM_S`."""
 
-SHEET_PX = (160, 128)
-SHEET_IN_CROP_PX = np.array([-8, -22])
+SHEET_PX = (168, 136)
+SHEET_IN_CROP_PX = np.array([-12, -26])
 """Height and width of the sheet of skin that is moved, in pixels as large as the crop's, and where the first of them
 lies in the crop (x, y). `face_share` is zero at its borders: all that lies beyond it stands still.
 """
@@ -203,19 +203,20 @@ class _Skin:
 
     def __init__(self, landmarks_px: NDArray[np.float32]) -> None:
         self._field = SkinField(apply(TO_SHEET, landmarks_px).astype(np.float32), SHEET_PX)
+        self.iod_px = self._field.iod_px
         eyes_px = np.array(CROP_EYES_PX) - SHEET_IN_CROP_PX
         x_iod, y_iod = ((grid - eye) / CROP_IOD_PX for grid, eye in zip(self._field.grid_px, eyes_px, strict=True))
         self._share = face_share(x_iod, y_iod)[..., None].astype(np.float32)
 
     def came_from_px(self, expression: Expression | None, t_s: float) -> NDArray[np.float32]:
-        """How far what is seen at each pixel of the sheet has come, float32 (160, 128, 2) in its pixels."""
+        """How far what is seen at each pixel of the sheet has come, float32 (168, 136, 2) in its pixels."""
         if expression is None:
             return np.zeros((*SHEET_PX, 2), np.float32)
         amplitude_iod = expression.amplitude_iod * expression.share(t_s)
         intensities = self._field.scaled(EXPRESSIONS[expression.units], amplitude_iod)
-        moved_px = self._share * self._field.coarse_iod(intensities) * np.float32(self._field.iod_px)
+        moved_px = self._share * self._field.coarse_iod(intensities) * np.float32(self.iod_px)
         coarse_px = backward(moved_px, self._field.spacing_px)
-        return np.asarray(cv2.resize(coarse_px, SHEET_PX[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        return np.asarray(cv2.resize(coarse_px, SHEET_PX[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _moved(

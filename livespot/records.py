@@ -132,6 +132,32 @@ class Clip(ShapesInRepr):
         _check("Clip.frames", self.frames, (None, 2, CROP_PX, CROP_PX), np.float32)
 
 
+@dataclass(frozen=True, repr=False, eq=False)
+class Motion(ShapesInRepr):
+    """How the skin of one face has moved against the rigid face since a reference, region by region."""
+
+    displacement_iod: NDArray[np.float32]
+    """float32 (regions, 2): x along the eyes, y down, in inter-ocular distances; rows as `motion.regions.REGIONS`."""
+    noise_iod: NDArray[np.float32]
+    """float32 (regions,): standard error of each displacement's coordinates."""
+    unlike: NDArray[np.float32]
+    """float32 (regions,), [0, 1]: share of a region's contrast that its reference does not have: how hidden it is."""
+    head: NDArray[np.float32]
+    """float32 (6,): shift x, y in IOD, logarithm of growth, roll, yaw, pitch in radians since the reference."""
+    face: int
+    source: str
+    index: int
+    t_s: float
+    arrival_s: float
+
+    def __post_init__(self) -> None:
+        regions = len(self.displacement_iod)
+        _check("Motion.displacement_iod", self.displacement_iod, (None, 2), np.float32)
+        _check("Motion.noise_iod", self.noise_iod, (regions,), np.float32)
+        _check("Motion.unlike", self.unlike, (regions,), np.float32)
+        _check("Motion.head", self.head, (6,), np.float32)
+
+
 @dataclass(frozen=True)
 class Scores:
     """What the network says of one face at one time: probabilities in [0, 1]; both may be high."""

@@ -1,0 +1,1 @@
+"""Motion of the skin by region, and spotting from it without training."""

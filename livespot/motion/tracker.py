@@ -1,0 +1,368 @@
+"""Face -> Motion: how far the skin of each region has come, against the rigid face, since a reference.
+
+Lucas-Kanade on the aligned crop, one Gaussian window for each region, all windows at once:
+
+    key crop ---- shift and linear deformation of each window that make it look like the key ----> this crop
+                                          |
+        shifts of all windows - what a rigid head would show in each (shift, growth, roll, yaw, pitch)
+                                          |
+                          displacement of the expressive regions, in IOD
+
+The deformation is there because the motion of skin changes within a window: a shift alone would follow the texture
+that happens to lie in it (this halves the error). Both are damped by what skin does and by the noise of the picture:
+where there is no texture to measure by, a region stays where it is rather than tremble.
+
+A key is kept as long as it fits. A head that turns wears it out: the next key continues where the last one was, and as
+soon as the first one fits again it is taken again, so that errors do not add up.
+"""
+
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, apply, compose, invert
+from livespot.motion.regions import ALL, RIGID_REGIONS, WINDOW_IOD
+from livespot.records import Face, Motion
+
+Array = NDArray[np.float32]
+
+SMOOTH_PX = 0.5
+"""Crops are smoothed by so much: linear interpolation between pixels is then good to a hundredth of one."""
+
+STEPS = 4
+"""Gauss-Newton steps a frame, from where the frame before ended."""
+
+SKIN_IOD, STRETCH_IOD = 0.03, 0.009
+"""Standard deviations by which a fit is damped: a window's shift, and its edge's motion against its middle."""
+
+MIN_LEVELS = 0.5
+"""Grey levels that no noise and no contrast falls below: those of rounding and interpolation."""
+NOISE_PACE = 0.1
+"""Share of a frame's noise in the running estimate."""
+LIGHT = 0.05
+"""Light and folds change a window by this share of its contrast without moving it: as good as noise."""
+GAIN = (0.2, 5.0)
+"""Contrast may change by as much since the key."""
+CORRELATED = 3.0
+"""Pixels of a smoothed crop share their noise: the factor of a shift's variance, found on portraits with known noise."""
+
+UNLIKE = 0.6
+"""Where more than this share of a window's contrast is left, it does not show the region: the skin is hidden."""
+HIDDEN_IOD = 0.1
+"""The standard error told of a region that is not seen."""
+
+FLEXIBLE_IOD = {"nose": 0.001, "eye": 0.004, "expressive": 0.02}
+"""How far expressions move what is called rigid, and everything else: standard deviations in the fit of the head."""
+EYE_DRAG = 0.3
+"""A blink moves the corners of its eye by up to this share of what it moves the lid: standard deviation."""
+HEAD_SPREAD = np.array([0.02, 0.02, 0.02, 0.02, 0.15, 0.15])
+"""Standard deviations of what the aligner leaves of the head's motion: shift (IOD), growth, roll, yaw, pitch (rad)."""
+HEAD_STEPS = 3
+TAILS = 3.0
+"""Degrees of freedom of the Student distribution with which regions leave the head's motion to the others."""
+
+WORN = 0.35
+"""A key is worn when the rigid windows have lost this share of their contrast to what does not fit, at the median,"""
+WORN_S = 0.2
+"""for so long; a hand that passes is no reason."""
+FITS = 0.2
+"""The first key is taken again when it fits as well as this."""
+RETRY_S = 0.5
+"""How often that is tried."""
+BLEED_S = 5.0
+"""Time constant with which the difference is let out."""
+
+
+def _window() -> tuple[Array, Array]:
+    """(P, 2) offsets in px of a window's pixels, and their weights (P,), which sum to one."""
+    sigma_px = WINDOW_IOD * CROP_IOD_PX
+    reach = int(np.ceil(2 * sigma_px))
+    x, y = np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1))
+    inside = x**2 + y**2 <= reach**2 + 1
+    offsets = np.stack([x[inside], y[inside]], axis=1).astype(np.float32)
+    weights = np.exp(-(offsets**2).sum(axis=1) / (2 * sigma_px**2))
+    return offsets, (weights / weights.sum()).astype(np.float32)
+
+
+OFFSETS_PX, WEIGHTS = _window()
+EDGE_PX = 2 * WINDOW_IOD * CROP_IOD_PX
+OFFSETS = OFFSETS_PX / np.float32(EDGE_PX)
+"""The same, 1 at the window's edge: what deformations are told in."""
+
+COUNT = len(ALL)
+EXPRESSIVE_COUNT = COUNT - len(RIGID_REGIONS)
+POINTS = [list(region.landmarks) for region in ALL.values()]
+DEPTH_IOD = np.array([region.depth_iod for region in ALL.values()])
+FLEX_IOD = np.array(
+    [FLEXIBLE_IOD[name.partition("_")[0] if name in RIGID_REGIONS else "expressive"] for name in ALL], np.float64
+)
+NAMES = list(ALL)
+EYE_ROWS = [row for row, name in enumerate(NAMES) if name.startswith("eye_")]
+LID_ROWS = [NAMES.index(f"upper_lid_{NAMES[row].rpartition('_')[2]}") for row in EYE_ROWS]
+NOSE_ROW = NAMES.index("nose_bridge")
+DAMPING = 1 / (CROP_IOD_PX * np.array([SKIN_IOD] * 2 + [STRETCH_IOD] * 4, np.float32)) ** 2
+
+
+class RegionTracker:
+    """Regional motion of one face, frame by frame.
+
+    Times must increase. After a gap `reset` it: another reference is taken at the next face.
+    """
+
+    latency_s = 0.0
+    """The motion of a frame is told when it comes."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def push(self, face: Face) -> list[Motion]:
+        """The motion of this face since the reference."""
+        crop = _float32(cv2.GaussianBlur(face.crop.astype(np.float32), (0, 0), SMOOTH_PX))
+        if self._key is None:
+            self._begin(crop, face)
+        assert self._key is not None
+        fit = self._key.fit(crop, self._start, self._noise_levels)
+        self._noise_levels += NOISE_PACE * (max(float(np.sqrt(np.median(fit.left))), MIN_LEVELS) - self._noise_levels)
+        self._last_known_px = np.where(fit.hidden[:, None], self._last_known_px, self._key.come_px + fit.state[:, :2])
+        fit = self._renewed(crop, face.t_s, fit)
+        shift_iod = (self._last_known_px + self._bleed(face.t_s)) / CROP_IOD_PX
+        left, head = self._head.split(shift_iod, fit.noise_iod)
+        self._start = np.where(fit.hidden[:, None], self._carried(shift_iod - left), fit.state)
+        seen = slice(EXPRESSIVE_COUNT)
+        return [
+            Motion(
+                left[seen].astype(np.float32), fit.noise_iod[seen], fit.unlike[seen],
+                np.concatenate([self._pose(face), head[4:]]).astype(np.float32),
+                face.face, face.source, face.index, face.t_s, face.arrival_s,
+            )
+        ]  # fmt: skip
+
+    def flush(self) -> list[Motion]:
+        """Nothing is held back."""
+        return []
+
+    def reset(self) -> None:
+        """Forget the reference."""
+        self._start = np.zeros((COUNT, 6), np.float32)
+        self._last_known_px = np.zeros((COUNT, 2), np.float32)
+        self._first: _Key | None = None
+        self._key: _Key | None = None
+        self._noise_levels = 1.0
+
+    def _begin(self, crop: Array, face: Face) -> None:
+        landmarks_px = apply(face.transform, face.landmarks)
+        middles_px = np.array([landmarks_px[points].mean(axis=0) for points in POINTS], np.float32)
+        self._first = _Key(crop, middles_px, np.zeros((COUNT, 2), np.float32))
+        self._key = self._first.copy()
+        self._head = _Head((middles_px - CROP_EYES_PX) / CROP_IOD_PX)
+        self._jump_px = np.zeros((COUNT, 2), np.float32)
+        self._renewed_rows = np.zeros(COUNT, np.bool_)
+        self._fitted_s = np.full(COUNT, face.t_s)
+        self._tried_s = self._bled_s = face.t_s
+        self._began = invert(face.transform)
+
+    def _renewed(self, crop: Array, t_s: float, fit: "_Fit") -> "_Fit":
+        """The fit, by other windows where these are worn or the first ones fit again."""
+        self._fitted_s[fit.unlike < WORN] = t_s
+        worn = t_s - self._fitted_s >= WORN_S
+        if worn.any():
+            fit = self._renew(crop, t_s, fit, worn)
+        if self._renewed_rows.any() and t_s - self._tried_s >= RETRY_S:
+            self._tried_s = t_s
+            fit = self._return(crop, fit)
+        return fit
+
+    def _renew(self, crop: Array, t_s: float, fit: "_Fit", rows: NDArray[np.bool_]) -> "_Fit":
+        """New windows, where the worn ones were seen last."""
+        assert self._key is not None and self._first is not None
+        new = _Key(crop, self._first.middles_px + self._last_known_px, self._last_known_px)
+        self._key.take(new, rows)
+        self._renewed_rows |= rows
+        self._fitted_s[rows] = t_s
+        return fit.taking(new.fit(crop, np.zeros((COUNT, 6), np.float32), self._noise_levels), rows)
+
+    def _return(self, crop: Array, fit: "_Fit") -> "_Fit":
+        """The first windows again, where they fit; what errors have added up to is let out slowly."""
+        assert self._key is not None and self._first is not None
+        start = np.zeros((COUNT, 6), np.float32)
+        start[:, :2] = self._last_known_px
+        again = self._first.fit(crop, start, self._noise_levels)
+        rows = self._renewed_rows & (again.unlike < FITS)
+        if not rows.any():
+            return fit
+        self._jump_px[rows] += self._last_known_px[rows] - again.state[rows, :2]
+        self._last_known_px[rows] = again.state[rows, :2]
+        self._key.take(self._first, rows)
+        self._renewed_rows &= ~rows
+        return fit.taking(again, rows)
+
+    def _bleed(self, t_s: float) -> Array:
+        """What is left of the jumps when first windows were taken again: motion told stays smooth."""
+        self._jump_px *= np.float32(np.exp(-(t_s - self._bled_s) / BLEED_S))
+        self._bled_s = t_s
+        return self._jump_px
+
+    def _carried(self, head_iod: NDArray[np.float64]) -> Array:
+        """Where a window starts that has lost its skin: where the head has taken it."""
+        assert self._key is not None
+        start = np.zeros((COUNT, 6), np.float32)
+        start[:, :2] = head_iod * CROP_IOD_PX - self._jump_px - self._key.come_px
+        return start
+
+    def _pose(self, face: Face) -> NDArray[np.float64]:
+        """Shift x, y in IOD, growth and roll in the plane of the picture, since the reference: (4,)."""
+        moved = compose(face.transform, self._began)
+        eyes = np.array([CROP_EYES_PX])
+        shift = (eyes - apply(moved, eyes))[0] / CROP_IOD_PX
+        return np.array([*shift, -np.log(np.hypot(*moved[:, 0])), -np.arctan2(moved[1, 0], moved[0, 0])])
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """How the windows of a key lie in a crop."""
+
+    state: Array
+    """(N, 6): shift x, y in px, then the deformation (x by x, x by y, y by x, y by y), px at the window's edge."""
+    left: Array
+    """(N,) variance in squared grey levels that the fit leaves."""
+    unlike: Array
+    """(N,) the same as a share of the window's contrast, [0, 1]."""
+    noise_iod: Array
+    """(N,) standard error of the shift."""
+
+    @property
+    def hidden(self) -> NDArray[np.bool_]:
+        """(N,) windows that do not show their region."""
+        return self.unlike > UNLIKE
+
+    def taking(self, other: "_Fit", rows: NDArray[np.bool_]) -> "_Fit":
+        """This fit, with some rows of another."""
+        return _Fit(
+            *(
+                np.where(rows.reshape(-1, *[1] * (mine.ndim - 1)), theirs, mine)
+                for mine, theirs in zip(_arrays(self), _arrays(other), strict=True)
+            )
+        )
+
+
+class _Key:
+    """The windows of one crop, prepared to be found in others."""
+
+    def __init__(self, crop: Array, middles_px: Array, come_px: Array) -> None:
+        """`come_px` (N, 2) is how far the windows had come since the reference."""
+        self.middles_px, self.come_px = middles_px.astype(np.float32), come_px
+        self._windows = _centred(_sampled(crop, self.middles_px))
+        self._contrast = np.maximum((self._windows**2) @ WEIGHTS, MIN_LEVELS**2)
+        x, y = (self._slope(crop, *axis) for axis in ((1, 0), (0, 1)))
+        # what the picture does when the window shifts and deforms: (N, P, 6)
+        slopes = np.stack([x, y, x * OFFSETS[:, 0], x * OFFSETS[:, 1], y * OFFSETS[:, 0], y * OFFSETS[:, 1]], axis=-1)
+        self._weighted = np.ascontiguousarray((slopes * WEIGHTS[:, None]).transpose(0, 2, 1))  # (N, 6, P)
+        self._normal = self._weighted @ slopes
+        self._chance = CORRELATED * self._weighted @ (slopes * WEIGHTS[:, None])
+        self._inverse_levels = 0.0
+
+    def copy(self) -> "_Key":
+        """Windows of its own."""
+        other = copy(self)
+        for name in _ROWS:
+            setattr(other, name, getattr(self, name).copy())
+        return other
+
+    def take(self, other: "_Key", rows: NDArray[np.bool_]) -> None:
+        """Some windows of another key instead of these."""
+        for name in _ROWS:
+            getattr(self, name)[rows] = getattr(other, name)[rows]
+        self._inverse_levels = 0.0
+
+    def fit(self, crop: Array, start: Array, noise_levels: float) -> _Fit:
+        """Find the windows in a crop, from the state (N, 6) at `start`."""
+        self._damp(noise_levels)
+        state = start
+        for _ in range(STEPS):
+            error = self._error(crop, state)
+            slope = (self._weighted @ error[..., None])[..., 0]
+            state = state - (self._inverse @ (slope + self._damping * state)[..., None])[..., 0]
+        left = (self._error(crop, state) ** 2) @ WEIGHTS
+        unlike = np.minimum(left / self._contrast, 1)
+        noise_iod = np.where(
+            unlike > UNLIKE, HIDDEN_IOD, np.sqrt(left + LIGHT**2 * self._contrast) * self._unit_iod
+        ).astype(np.float32)
+        return _Fit(state, left, unlike, noise_iod)
+
+    def _damp(self, noise_levels: float) -> None:
+        """Prepare the normal equations for this noise, if it has changed by a tenth."""
+        if abs(noise_levels - self._inverse_levels) < 0.1 * self._inverse_levels:
+            return
+        self._inverse_levels = noise_levels
+        self._damping = np.float32(noise_levels**2) * DAMPING + np.float32(LIGHT**2) * self._contrast[:, None] * DAMPING
+        self._inverse = np.linalg.inv(self._normal + np.eye(6, dtype=np.float32) * self._damping[:, None])
+        spread = self._inverse @ self._chance @ self._inverse
+        self._unit_iod = np.sqrt((spread[:, 0, 0] + spread[:, 1, 1]) / 2) / CROP_IOD_PX
+
+    def _error(self, crop: Array, state: Array) -> Array:
+        """(N, P): what the windows in the crop have and the key has not, brightness and contrast made equal."""
+        seen = _centred(_sampled(crop, self.middles_px, state))
+        gain = ((seen * self._windows) @ WEIGHTS) / np.maximum((seen**2) @ WEIGHTS, MIN_LEVELS**2)
+        return np.asarray(np.clip(gain, *GAIN)[:, None] * seen - self._windows, np.float32)
+
+    def _slope(self, crop: Array, along_x: int, along_y: int) -> Array:
+        """Slope (N, P) of the windows along an axis, without what brightness and contrast explain of it."""
+        slope = _centred(
+            _sampled(_float32(cv2.Sobel(crop, cv2.CV_32F, along_x, along_y, scale=1 / 8)), self.middles_px)
+        )
+        share = ((slope * self._windows) @ WEIGHTS) / self._contrast
+        return np.asarray(slope - share[:, None] * self._windows, np.float32)
+
+
+_ROWS = ("middles_px", "come_px", "_windows", "_contrast", "_weighted", "_normal", "_chance")
+
+
+def _arrays(fit: _Fit) -> tuple[Array, ...]:
+    return fit.state, fit.left, fit.unlike, fit.noise_iod
+
+
+class _Head:
+    """What a rigid head shows in each region, and how much of the regions' motion that is."""
+
+    def __init__(self, middles_iod: NDArray[np.float64]) -> None:
+        """`middles_iod` (N, 2), origin between the eyes."""
+        x, y = middles_iod.T
+        zero, one = np.zeros(COUNT), np.ones(COUNT)
+        # shift x, shift y, growth, roll, yaw, pitch; small angles, orthographic
+        self._x = np.stack([one, zero, x, -y, DEPTH_IOD, zero], axis=1)
+        self._y = np.stack([zero, one, y, x, zero, DEPTH_IOD], axis=1)
+
+    def split(self, shift_iod: Array, noise_iod: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What is left of the shifts (N, 2) when the head's motion is taken off, and that motion (6,)."""
+        variance = FLEX_IOD**2 + noise_iod.astype(np.float64) ** 2
+        variance[EYE_ROWS] += (EYE_DRAG * np.linalg.norm(shift_iod[LID_ROWS] - shift_iod[NOSE_ROW], axis=1)) ** 2
+        weight = 1 / variance
+        for _ in range(HEAD_STEPS):
+            normal = (self._x.T * weight) @ self._x + (self._y.T * weight) @ self._y + np.diag(HEAD_SPREAD**-2)
+            pull = self._x.T @ (weight * shift_iod[:, 0]) + self._y.T @ (weight * shift_iod[:, 1])
+            head = np.linalg.solve(normal, pull)
+            left = shift_iod - np.stack([self._x @ head, self._y @ head], axis=1)
+            weight = (TAILS + 2) / (TAILS + (left**2).sum(axis=1) / variance) / variance
+        return left, head
+
+
+def _sampled(crop: Array, middles_px: Array, state: Array | None = None) -> Array:
+    """The windows (N, P) of a crop, shifted and deformed by `state` (N, 6)."""
+    x, y = (middles_px[:, axis : axis + 1] + OFFSETS_PX[:, axis] for axis in (0, 1))
+    if state is not None:
+        x = x + state[:, :1] + state[:, 2:4] @ OFFSETS.T
+        y = y + state[:, 1:2] + state[:, 4:6] @ OFFSETS.T
+    return np.asarray(cv2.remap(crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _float32(array: NDArray[Any]) -> Array:
+    """OpenCV's signatures lose the element type; this only tells it."""
+    return array.astype(np.float32, copy=False)
+
+
+def _centred(windows: Array) -> Array:
+    return np.asarray(windows - (windows @ WEIGHTS)[:, None], np.float32)

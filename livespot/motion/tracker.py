@@ -48,7 +48,7 @@ LIGHT = 0.05
 GAIN = (0.2, 5.0)
 """Contrast may change by as much since the key."""
 CORRELATED = 3.0
-"""Pixels of a smoothed crop share their noise: the factor of a shift's variance, found on portraits with known noise."""
+"""Pixels of a smoothed crop share their noise: factor of a shift's variance, found on portraits with known noise."""
 
 UNLIKE = 0.6
 """Where more than this share of a window's contrast is left, it does not show the region: the skin is hidden."""
@@ -71,6 +71,8 @@ WORN_S = 0.2
 """for so long; a hand that passes is no reason."""
 FITS = 0.2
 """The first key is taken again when it fits as well as this."""
+ASTRAY_IOD, ASTRAY_S = 0.1, 1.0
+"""A window that has been so far from its landmarks for so long is not on its skin any more."""
 RETRY_S = 0.5
 """How often that is tried."""
 BLEED_S = 5.0
@@ -95,7 +97,8 @@ OFFSETS = OFFSETS_PX / np.float32(EDGE_PX)
 
 COUNT = len(ALL)
 EXPRESSIVE_COUNT = COUNT - len(RIGID_REGIONS)
-POINTS = [list(region.landmarks) for region in ALL.values()]
+POINTS = np.array([np.resize(region.landmarks, 2) for region in ALL.values()])
+"""(N, 2) landmarks of each region, a lone one twice."""
 DEPTH_IOD = np.array([region.depth_iod for region in ALL.values()])
 FLEX_IOD = np.array(
     [FLEXIBLE_IOD[name.partition("_")[0] if name in RIGID_REGIONS else "expressive"] for name in ALL], np.float64
@@ -117,6 +120,9 @@ class RegionTracker:
     """The motion of a frame is told when it comes."""
 
     def __init__(self) -> None:
+        self._start: Array
+        self._last_known_px: Array
+        self._noise_levels: float
         self.reset()
 
     def push(self, face: Face) -> list[Motion]:
@@ -128,7 +134,7 @@ class RegionTracker:
         fit = self._key.fit(crop, self._start, self._noise_levels)
         self._noise_levels += NOISE_PACE * (max(float(np.sqrt(np.median(fit.left))), MIN_LEVELS) - self._noise_levels)
         self._last_known_px = np.where(fit.hidden[:, None], self._last_known_px, self._key.come_px + fit.state[:, :2])
-        fit = self._renewed(crop, face.t_s, fit)
+        fit = self._renewed(crop, face, fit)
         shift_iod = (self._last_known_px + self._bleed(face.t_s)) / CROP_IOD_PX
         left, head = self._head.split(shift_iod, fit.noise_iod)
         self._start = np.where(fit.hidden[:, None], self._carried(shift_iod - left), fit.state)
@@ -154,48 +160,53 @@ class RegionTracker:
         self._noise_levels = 1.0
 
     def _begin(self, crop: Array, face: Face) -> None:
-        landmarks_px = apply(face.transform, face.landmarks)
-        middles_px = np.array([landmarks_px[points].mean(axis=0) for points in POINTS], np.float32)
+        middles_px = _middles_px(face)
         self._first = _Key(crop, middles_px, np.zeros((COUNT, 2), np.float32))
         self._key = self._first.copy()
         self._head = _Head((middles_px - CROP_EYES_PX) / CROP_IOD_PX)
         self._jump_px = np.zeros((COUNT, 2), np.float32)
         self._renewed_rows = np.zeros(COUNT, np.bool_)
         self._fitted_s = np.full(COUNT, face.t_s)
+        self._placed_s = np.full(COUNT, face.t_s)
         self._tried_s = self._bled_s = face.t_s
         self._began = invert(face.transform)
 
-    def _renewed(self, crop: Array, t_s: float, fit: "_Fit") -> "_Fit":
-        """The fit, by other windows where these are worn or the first ones fit again."""
+    def _renewed(self, crop: Array, face: Face, fit: "_Fit") -> "_Fit":
+        """The fit, by other windows where these are worn or astray or the first ones fit again."""
+        assert self._key is not None and self._first is not None
+        t_s, middles_px = face.t_s, _middles_px(face)
+        astray_px = np.linalg.norm(self._key.middles_px + fit.state[:, :2] - middles_px, axis=1)
+        self._placed_s[astray_px < ASTRAY_IOD * CROP_IOD_PX] = t_s
         self._fitted_s[fit.unlike < WORN] = t_s
-        worn = t_s - self._fitted_s >= WORN_S
-        if worn.any():
-            fit = self._renew(crop, t_s, fit, worn)
+        worn, astray = t_s - self._fitted_s >= WORN_S, t_s - self._placed_s >= ASTRAY_S
+        if worn.any() or astray.any():
+            fit = self._renew(_Key(crop, middles_px, self._last_known_px), crop, fit, worn | astray)
+            self._first.take(self._key, astray)  # those were never, or are no more, what to return to
+            self._renewed_rows = (self._renewed_rows | worn) & ~astray
+            self._fitted_s[worn | astray] = self._placed_s[worn | astray] = t_s
         if self._renewed_rows.any() and t_s - self._tried_s >= RETRY_S:
             self._tried_s = t_s
             fit = self._return(crop, fit)
         return fit
 
-    def _renew(self, crop: Array, t_s: float, fit: "_Fit", rows: NDArray[np.bool_]) -> "_Fit":
-        """New windows, where the worn ones were seen last."""
-        assert self._key is not None and self._first is not None
-        new = _Key(crop, self._first.middles_px + self._last_known_px, self._last_known_px)
+    def _renew(self, new: "_Key", crop: Array, fit: "_Fit", rows: NDArray[np.bool_]) -> "_Fit":
+        """The fit, with some windows of a new key, which go on from the motion told last."""
+        assert self._key is not None
         self._key.take(new, rows)
-        self._renewed_rows |= rows
-        self._fitted_s[rows] = t_s
         return fit.taking(new.fit(crop, np.zeros((COUNT, 6), np.float32), self._noise_levels), rows)
 
     def _return(self, crop: Array, fit: "_Fit") -> "_Fit":
         """The first windows again, where they fit; what errors have added up to is let out slowly."""
         assert self._key is not None and self._first is not None
         start = np.zeros((COUNT, 6), np.float32)
-        start[:, :2] = self._last_known_px
+        start[:, :2] = self._last_known_px - self._first.come_px
         again = self._first.fit(crop, start, self._noise_levels)
+        come_px = self._first.come_px + again.state[:, :2]
         rows = self._renewed_rows & (again.unlike < FITS)
         if not rows.any():
             return fit
-        self._jump_px[rows] += self._last_known_px[rows] - again.state[rows, :2]
-        self._last_known_px[rows] = again.state[rows, :2]
+        self._jump_px[rows] += self._last_known_px[rows] - come_px[rows]
+        self._last_known_px[rows] = come_px[rows]
         self._key.take(self._first, rows)
         self._renewed_rows &= ~rows
         return fit.taking(again, rows)
@@ -348,6 +359,12 @@ class _Head:
             left = shift_iod - np.stack([self._x @ head, self._y @ head], axis=1)
             weight = (TAILS + 2) / (TAILS + (left**2).sum(axis=1) / variance) / variance
         return left, head
+
+
+def _middles_px(face: Face) -> Array:
+    """(N, 2) middles of the regions in the crop, as the landmarks have them."""
+    points = apply(face.transform, face.landmarks[POINTS.ravel()]).reshape(*POINTS.shape, 2)
+    return np.asarray(points.mean(axis=1), np.float32)
 
 
 def _sampled(crop: Array, middles_px: Array, state: Array | None = None) -> Array:

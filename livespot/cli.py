@@ -433,7 +433,7 @@ def _tell(message: dict[str, Any], as_json: bool, all_kinds: bool = False) -> No
         _print_json(message)
     elif message["kind"] == "event":
         if message["phase"] == "close" or all_kinds:
-            out.print(_event_in_words(message), highlight=False)
+            out.print(_event_in_words(message), highlight=False, soft_wrap=True)
     elif all_kinds or message["kind"] == "gap" or message.get("detail"):
         out.print(_in_words(message), style="dim", highlight=False)
 
@@ -441,11 +441,12 @@ def _tell(message: dict[str, Any], as_json: bool, all_kinds: bool = False) -> No
 def _event_in_words(event: dict[str, Any]) -> str:
     style = tables.STYLES[event["type"]]
     what = f"[{style}]{event['type']}[/]  {event['stream']} face {event['face']}"
+    where = "".join(f"  {escape(region)}" for region in event.get("regions", ())[:2])
     if event["phase"] != "close":
-        return f"{event['onset_s']:9.2f} s  {what}  {event['phase']}  score {event['confidence']:.2f}"
+        return f"{event['onset_s']:9.2f} s  {what}  {event['phase']}  score {event['confidence']:.2f}{where}"
     cut = "  cut off" if event["truncated"] else ""
     span = f"{event['onset_s']:9.2f} to {event['offset_s']:.2f} s, peak {event['apex_s']:.2f}"
-    return f"{span}  {what}  score {event['confidence']:.2f}{cut}"
+    return f"{span}  {what}  score {event['confidence']:.2f}{cut}{where}"
 
 
 def _in_words(message: dict[str, Any]) -> str:

@@ -100,7 +100,8 @@ class Overlay:
             cv2.circle(picture, (round(x), round(y)), 2, WHITE, cv2.FILLED, cv2.LINE_AA)
         if newest:
             at = (round(box[:, 0].min()), round(box[:, 1].min()) - PAD_PX)
-            _draw_tag(picture, f"{newest.type}-expression {newest.confidence:.2f}", at, COLOURS[newest.type])
+            words = (f"{newest.type}-expression {newest.confidence:.2f}", *newest.regions[:1])
+            _draw_tag(picture, " ".join(words), at, COLOURS[newest.type])
 
     def _panels(self, width: int, faces: Sequence[Face], now_s: float) -> Image:
         columns = min(max(width // PANEL_MIN_WIDTH_PX, 1), self._max_faces)

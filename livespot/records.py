@@ -201,6 +201,8 @@ class Event:
     """Monotonic arrival of that frame."""
     truncated: bool = False
     """Closed by a gap, the end of the stream or the longest duration, not by the face."""
+    regions: tuple[str, ...] = ()
+    """Places that moved so far, such as brow_left, strongest first; empty where the method does not tell."""
 
     def __post_init__(self) -> None:
         if (self.offset_s is None) != (self.offset_frame is None) or (self.offset_s is None) == (self.phase == "close"):
@@ -211,6 +213,8 @@ class Event:
             raise ValueError(
                 f"Event {self.id}: onset {self.onset_s}, apex {self.apex_s}, offset {self.offset_s} s are not in order"
             )
+        if not isinstance(self.regions, tuple) or not all(isinstance(name, str) for name in self.regions):
+            raise ValueError(f"Event {self.id} has regions {self.regions!r}; expected a tuple of names")
 
     @property
     def last_frame(self) -> int | None:

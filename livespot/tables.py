@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from livespot.errors import LivespotError
 from livespot.files import replacing
 from livespot.records import Event
 
-COLUMNS = ("video", "face", "type", "onset", "apex", "offset", "onset_s", "apex_s", "offset_s", "score")
+COLUMNS = ("video", "face", "type", "onset", "apex", "offset", "onset_s", "apex_s", "offset_s", "score", "regions")
 
 Row: TypeAlias = dict[str, Any]
 
@@ -43,16 +44,19 @@ def write(path: Path, events: Iterable[Event]) -> None:
 
 
 def to_rich(events: Iterable[Event], title: str | None = None) -> Table:
-    """The closed events for the terminal."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for heading in ("video", "face", "type"):
-        table.add_column(heading)
+    """The closed events for the terminal: where it is narrow, the video's name alone is shortened."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column("video")
+    for heading in ("face", "type"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("onset s", "apex s", "offset s", "length s", "score"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("regions", no_wrap=True)
     for row in rows(events):
         seconds = (row["onset_s"], row["apex_s"], row["offset_s"], row["offset_s"] - row["onset_s"], row["score"])
         kind = f"[{STYLES[row['type']]}]{row['type']}[/]"
-        table.add_row(row["video"], str(row["face"]), kind, *(f"{value:.2f}" for value in seconds))
+        regions = _in_short(row["regions"])
+        table.add_row(row["video"], str(row["face"]), kind, *(f"{value:.2f}" for value in seconds), regions)
     return table
 
 
@@ -68,14 +72,21 @@ def _row(event: Event, offset_s: float) -> Row:
         round(event.apex_s, 6),
         round(offset_s, 6),
         round(event.confidence, 6),
+        list(event.regions),
     )
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def _in_short(regions: list[str]) -> str:
+    """The strongest, and how many more."""
+    more = f" +{len(regions) - 1}" if len(regions) > 1 else ""
+    return "".join(regions[:1]) + more
 
 
 def _write_csv(file: TextIO, table: list[Row]) -> None:
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table)
+    writer.writerows(row | {"regions": ";".join(row["regions"])} for row in table)
 
 
 def _write_json_lines(file: TextIO, table: list[Row]) -> None:

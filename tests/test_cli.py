@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +22,11 @@ import pytest
 from typer.testing import CliRunner
 
 from livespot.cli import app
-from livespot.publish import schema
+from livespot.publish import Publisher, schema
 from livespot.tables import COLUMNS
 from tests.films import BLANK, write_video
 from tests.infer.engines import CLIP, write_engine
+from tests.publish.examples import CLOSE
 
 PATIENCE_S = 60.0
 ROOT = Path(__file__).parents[1]
@@ -242,8 +244,8 @@ def test_spot_writes_a_table_a_timeline_and_a_video_and_prints_nothing_but_json(
     assert (event["video"], event["face"], event["type"]) == ("macro", 0, "macro")
     with (tmp_path / "events.csv").open(encoding="utf-8", newline="") as file:
         header, row = list(csv.reader(file))
-    assert header == ["video", "face", "type", "onset", "apex", "offset", "onset_s", "apex_s", "offset_s", "score"]
-    assert row == [str(event[column]) for column in header]
+    assert header == list(COLUMNS)
+    assert row == [str(event[column]) for column in header[:-1]] + [";".join(event["regions"])]
     assert cv2.imread(str(tmp_path / "timeline.png")) is not None
     seen = cv2.VideoCapture(str(tmp_path / "seen.avi"))
     assert seen.get(cv2.CAP_PROP_FRAME_COUNT) == 120
@@ -381,6 +383,21 @@ def test_a_reader_that_goes_away_ends_a_listener_without_a_word(broadcast: Broad
     assert "livespot: up for" in broadcast.head.out
     assert len(broadcast.head.out.splitlines()) == 1
     assert len(broadcast.head.err.splitlines()) == 1
+
+
+def test_a_listener_says_on_one_line_where_an_event_is_strongest(tmp_path: Path) -> None:
+    where = ("mouth_corner_right", "cheek_right", "chin")
+    lines: list[str] = []
+    with Publisher(FREE_PORT) as publisher:
+        listener = started(tmp_path, "listen", publisher.endpoint)
+        reader = threading.Thread(target=lambda: lines.append(listener.out.readline()))
+        reader.start()
+        while reader.is_alive():
+            publisher.publish(replace(CLOSE, regions=where))
+            reader.join(0.05)
+        listener.send(signal.SIGINT)
+        listener.ended()
+    assert lines[0].split()[-4:] == ["score", "0.70", "mouth_corner_right", "cheek_right"]
 
 
 def test_a_run_says_in_words_what_it_spotted(broadcast: Broadcast) -> None:

@@ -91,6 +91,16 @@ def test_an_open_event_colours_the_box_and_is_said_in_words() -> None:
     assert count(told[:100], COLOURS["micro"]) > count(plain[:100], COLOURS["micro"]) + 1000
 
 
+def test_the_words_of_an_event_name_its_strongest_region() -> None:
+    def words_px(*regions: str) -> int:
+        overlay = Overlay(THRESHOLDS)
+        overlay.push(replace(OPEN, regions=regions))
+        return int(like(overlay.draw(frame(), [face()])[80:90], COLOURS["micro"]).any(axis=0).sum())
+
+    assert words_px("brow_left") > words_px() + 50
+    assert words_px("brow_left", "cheek_left") == words_px("brow_left")
+
+
 def test_a_closed_event_lingers_until_it_can_be_read() -> None:
     overlay = Overlay(THRESHOLDS)
     overlay.push(OPEN)

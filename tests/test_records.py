@@ -68,6 +68,9 @@ CLOSE = replace(OPEN, phase="close", offset_s=1.4, offset_frame=35, decided_s=1.
         (lambda: replace(CLOSE, offset_frame=None), "only a close has one"),
         (lambda: replace(CLOSE, apex_s=1.5), "onset 1.0, apex 1.5, offset 1.4 s are not in order"),
         (lambda: replace(CLOSE, apex_s=0.9), "onset 1.0, apex 0.9, offset 1.4 s are not in order"),
+        (lambda: replace(OPEN, regions=["chin"]), r"cam-1-0 has regions \['chin'\]; expected a tuple of names"),  # type: ignore[arg-type]
+        (lambda: replace(OPEN, regions="chin"), "regions 'chin'; expected a tuple of names"),  # type: ignore[arg-type]
+        (lambda: replace(OPEN, regions=(3,)), r"regions \(3,\); expected a tuple of names"),  # type: ignore[arg-type]
     ],
 )
 def test_a_record_that_is_wrong_cannot_be_made(make: Callable[[], object], message: str) -> None:

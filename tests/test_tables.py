@@ -30,16 +30,20 @@ OPEN = Event(
     decided_s=12.2,
     arrival_s=1000.0,
 )
-CLOSE = replace(OPEN, phase="close", offset_s=12.4, offset_frame=372, confidence=0.84)
-EARLIER = replace(CLOSE, id="clip-0-1", type="macro", onset_s=2.0, onset_frame=60, apex_s=3.0, apex_frame=90)
+CLOSE = replace(
+    OPEN, phase="close", offset_s=12.4, offset_frame=372, confidence=0.84, regions=("brow_left", "upper_lid_left")
+)
+EARLIER = replace(
+    CLOSE, id="clip-0-1", type="macro", onset_s=2.0, onset_frame=60, apex_s=3.0, apex_frame=90, regions=()
+)
 
 
 def test_csv_has_the_columns_of_the_field(tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     tables.write(path, [CLOSE])
     assert path.read_text(encoding="utf-8") == (
-        "video,face,type,onset,apex,offset,onset_s,apex_s,offset_s,score\n"
-        "clip,0,micro,360,363,371,12.0,12.1,12.4,0.84\n"
+        "video,face,type,onset,apex,offset,onset_s,apex_s,offset_s,score,regions\n"
+        "clip,0,micro,360,363,371,12.0,12.1,12.4,0.84,brow_left;upper_lid_left\n"
     )
 
 
@@ -49,8 +53,10 @@ def test_json_lines_hold_the_same_as_csv(tmp_path: Path) -> None:
     with (tmp_path / "events.csv").open(encoding="utf-8", newline="") as file:
         from_csv = list(csv.DictReader(file))
     lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
-    from_json = [{key: str(value) for key, value in json.loads(line).items()} for line in lines]
-    assert from_csv == from_json
+    from_json = [json.loads(line) for line in lines]
+    assert [row["regions"] for row in from_json] == [[], ["brow_left", "upper_lid_left"]]
+    joined = [row | {"regions": ";".join(row["regions"])} for row in from_json]
+    assert from_csv == [{key: str(value) for key, value in row.items()} for row in joined]
 
 
 def test_the_edges_agree_with_the_event_stream() -> None:
@@ -64,6 +70,7 @@ def test_the_edges_agree_with_the_event_stream() -> None:
         ("apex_s", "apex_s"),
         ("offset_s", "offset_s"),
         ("score", "confidence"),
+        ("regions", "regions"),
     ):
         assert row[column] == message[field]
 
@@ -116,3 +123,15 @@ def test_the_terminals_table_shows_each_closed_event() -> None:
     lines = console.export_text().splitlines()
     assert sum("macro" in line and "2.00" in line for line in lines) == 1
     assert sum("micro" in line and "12.40" in line and "0.40" in line and "0.84" in line for line in lines) == 1
+
+
+def test_the_terminals_table_fits_80_columns_by_shortening_the_videos_name() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    late = {"onset_s": 7200.0, "apex_s": 7200.1, "offset_s": 7200.4, "source": "interview_of_tuesday"}
+    regions = ("mouth_corner_right", "cheek_right", "chin")
+    console.print(tables.to_rich([replace(CLOSE, **late, regions=regions), EARLIER]))  # type: ignore[arg-type]
+    lines = console.export_text().splitlines()
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 80
+    assert lines[-1].rstrip().endswith("7200.00 7200.10  7200.40     0.40  0.84 mouth_corner_right +2")
+    assert lines[-2].rstrip().endswith("0.84")

@@ -112,6 +112,7 @@ def _event(event: Event, now: Moment) -> Message:
         "offset_utc": _utc(stream_start_utc_s + event.offset_s) if event.offset_s is not None else None,
         "confidence": _microseconds(event.confidence),
         "truncated": event.truncated,
+        "regions": list(event.regions),
         "latency_s": _microseconds(event.latency_s + since_decided_s),
     }
 

@@ -20,7 +20,9 @@ OPEN = Event(
     decided_s=12.2,
     arrival_s=1000.0,
 )
-UPDATE = replace(OPEN, phase="update", apex_s=12.2, apex_frame=366, decided_s=12.3)
+UPDATE = replace(
+    OPEN, phase="update", apex_s=12.2, apex_frame=366, decided_s=12.3, regions=("mouth_corner_left", "cheek_left")
+)
 CLOSE = replace(UPDATE, phase="close", offset_s=12.4, offset_frame=372, decided_s=12.5)
 SCORES = Scores(micro=0.25, macro=0.5, face=0, source="cam1", index=366, t_s=12.2, arrival_s=1000.0)
 LOST_FACE = Gap("cam1", 13.0, 14.5, "face_lost", face=0)

@@ -13,6 +13,9 @@ from tests.publish.examples import CLOSE, LOST_FACE, LOST_FRAMES, OPEN, RECORDS,
 
 NOW = Moment(monotonic_s=1000.25, utc_s=1_800_000_000.5)
 
+ADDED_WITHIN_V1 = {"regions"}
+"""Fields that older publishers leave out."""
+
 BODIES = [messages.body(record, NOW) for record in RECORDS] + [messages.heartbeat(3.0, 1.0)]
 
 
@@ -45,11 +48,11 @@ def test_the_schema_describes_every_field_that_is_sent(body: Message) -> None:
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: body["kind"])
-def test_every_field_is_required(body: Message) -> None:
+def test_every_field_is_required_but_those_added_since(body: Message) -> None:
     message = sent(body)
     for field in message:
         without = {key: value for key, value in message.items() if key != field}
-        assert not validator().is_valid(without), field
+        assert validator().is_valid(without) == (field in ADDED_WITHIN_V1), field
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: body["kind"])
@@ -69,6 +72,8 @@ def test_a_field_of_a_later_version_is_no_error(body: Message) -> None:
         {"confidence": 1.1},
         {"offset_s": None},
         {"offset_frame": None},
+        {"regions": "brow_left"},
+        {"regions": [3]},
     ],
     ids=str,
 )
@@ -84,6 +89,11 @@ def test_the_schema_refuses_an_offset_before_the_close(record: Record) -> None:
 def test_an_open_event_has_no_offset() -> None:
     message = sent(messages.body(OPEN, NOW))
     assert (message["offset_s"], message["offset_frame"], message["offset_utc"]) == (None, None, None)
+
+
+def test_an_event_names_its_regions_or_none() -> None:
+    assert sent(messages.body(CLOSE, NOW))["regions"] == ["mouth_corner_left", "cheek_left"]
+    assert sent(messages.body(OPEN, NOW))["regions"] == []
 
 
 def test_frames_are_inclusive_and_seconds_half_open() -> None:

@@ -303,8 +303,8 @@ def bench(
     frames: Annotated[int, typer.Option(min=500, help="Frames of the memory test, the clip looped.")] = 10_000,
     model: ModelOption = None,
 ) -> None:
-    """Measure speed, latency, alignment and memory on this machine."""
-    from livespot.bench import measure, to_rich
+    """Measure speed, latency, alignment, motion and memory on this machine."""
+    from livespot.bench import errors_to_rich, measure, to_rich
 
     _check_output(json_file)
     chosen = _settings(None, {"infer.model": model}, None)
@@ -315,6 +315,7 @@ def bench(
         with replacing(json_file) as part:
             part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     out.print(to_rich(figures))
+    out.print(errors_to_rich(figures))
 
 
 @app.command(epilog=_examples("livespot train configs/train/yap2022.yaml --faces portraits/ --out runs/yap2022"))

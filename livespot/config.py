@@ -83,6 +83,19 @@ class InferSettings(_Model):
     """Threads of one inference. One leaves the other cores to capture and alignment."""
 
 
+class MotionSettings(_Model):
+    """Spotting from the motion of the skin, without training."""
+
+    lookahead_s: Annotated[float, Field(ge=0.3)] = 0.6
+    """An expression is told so long after its offset; inf waits for the end of the recording and weighs all of it."""
+    micro_threshold: Positive = 4.0
+    macro_threshold: Positive = 4.0
+    """Strength, in standard deviations of what moves without an expression, from which an expression is told."""
+    micro_iod: Positive = 0.004
+    macro_iod: Positive = 0.012
+    """Smaller movements are not told, in inter-ocular distances."""
+
+
 class DecodeSettings(_Model):
     """From scores to events. Thresholds left out are those calibrated with the network."""
 
@@ -128,6 +141,7 @@ class Settings(_Model):
     capture: CaptureSettings = CaptureSettings()
     align: AlignSettings = AlignSettings()
     infer: InferSettings = InferSettings()
+    motion: MotionSettings = MotionSettings()
     decode: DecodeSettings = DecodeSettings()
     publish: PublishSettings = PublishSettings()
 

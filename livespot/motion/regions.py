@@ -63,3 +63,34 @@ REGIONS: tuple[str, ...] = tuple(EXPRESSIVE)
 """Names of the rows of every array of regional motion."""
 
 ALL: Mapping[str, Region] = {**EXPRESSIVE, **RIGID_REGIONS}
+
+GROUPS: tuple[tuple[str, ...], ...] = (
+    *(
+        tuple(f"{name}_{side}" for name in names)
+        for side in ("left", "right")
+        for names in (
+            ("brow_inner", "brow_middle", "brow_outer"),
+            ("brow_inner", "brow_middle"),
+            ("brow_middle", "brow_outer"),
+            ("cheek", "nasolabial", "lower_lid"),
+            ("mouth_corner", "nasolabial", "upper_lip"),
+            ("mouth_corner", "lower_lip", "upper_lip"),
+            ("mouth_corner", "lower_lip"),
+            ("nose_wing", "upper_lip"),
+        )
+    ),
+    ("brow_inner_left", "brow_inner_right", "glabella"),
+    ("upper_lip", "upper_lip_left", "upper_lip_right"),
+    ("lower_lip", "lower_lip_left", "lower_lip_right", "chin"),
+    ("lower_lip", "chin"),
+)
+"""Neighbours that one muscle moves the same way, after the Facial Action Coding System."""
+
+LID_DRAG: Mapping[str, float] = {"upper_lid": 1.0, "lower_lid": 0.7, "brow": 0.2, "cheek": 0.12, "glabella": 0.12}
+"""How much of a lid's motion the places around it may show in a blink: standard deviation."""
+LID_DRAG_ELSEWHERE = 0.05
+
+
+def lid_drag(name: str) -> float:
+    """`LID_DRAG` of a region."""
+    return next((share for place, share in LID_DRAG.items() if name.startswith(place)), LID_DRAG_ELSEWHERE)

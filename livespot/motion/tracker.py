@@ -55,14 +55,17 @@ UNLIKE = 0.6
 HIDDEN_IOD = 0.1
 """The standard error told of a region that is not seen."""
 
-FLEXIBLE_IOD = {"nose": 0.001, "eye": 0.004, "expressive": 0.02}
+FLEXIBLE_IOD = {"nose": 0.001, "eye": 0.004, "expressive": 0.004}
 """How far expressions move what is called rigid, and everything else: standard deviations in the fit of the head."""
 EYE_DRAG = 0.3
 """A blink moves the corners of its eye by up to this share of what it moves the lid: standard deviation."""
-HEAD_SPREAD = np.array([0.02, 0.02, 0.02, 0.02, 0.15, 0.15])
-"""Standard deviations of what the aligner leaves of the head's motion: shift (IOD), growth, roll, yaw, pitch (rad)."""
-HEAD_STEPS = 3
-TAILS = 3.0
+EYE_DRAG_HIDDEN_IOD = 0.03
+"""And by up to so much while the lid is too closed to be found."""
+HEAD_SPREAD = np.array([0.02, 0.02, 0.02, 0.02, 0.1, 0.1])
+"""What the aligner leaves of the head's motion within a second, as standard deviations of a path that goes on from frame
+to frame: shift (IOD), growth, roll, yaw, pitch (rad)."""
+HEAD_STEPS = 4
+TAILS = 2.0
 """Degrees of freedom of the Student distribution with which regions leave the head's motion to the others."""
 
 WORN = 0.35
@@ -123,6 +126,7 @@ class RegionTracker:
         self._start: Array
         self._last_known_px: Array
         self._noise_levels: float
+        self._last_s: float
         self.reset()
 
     def push(self, face: Face) -> list[Motion]:
@@ -136,7 +140,8 @@ class RegionTracker:
         self._last_known_px = np.where(fit.hidden[:, None], self._last_known_px, self._key.come_px + fit.state[:, :2])
         fit = self._renewed(crop, face, fit)
         shift_iod = (self._last_known_px + self._bleed(face.t_s)) / CROP_IOD_PX
-        left, head = self._head.split(shift_iod, fit.noise_iod)
+        left, head = self._head.split(shift_iod, fit.noise_iod, fit.unlike, face.t_s - self._last_s)
+        self._last_s = face.t_s
         self._start = np.where(fit.hidden[:, None], self._carried(shift_iod - left), fit.state)
         seen = slice(EXPRESSIVE_COUNT)
         return [
@@ -170,6 +175,7 @@ class RegionTracker:
         self._placed_s = np.full(COUNT, face.t_s)
         self._tried_s = self._bled_s = face.t_s
         self._began = invert(face.transform)
+        self._last_s = -np.inf
 
     def _renewed(self, crop: Array, face: Face, fit: "_Fit") -> "_Fit":
         """The fit, by other windows where these are worn or astray or the first ones fit again."""
@@ -341,23 +347,32 @@ class _Head:
 
     def __init__(self, middles_iod: NDArray[np.float64]) -> None:
         """`middles_iod` (N, 2), origin between the eyes."""
+        self._now: NDArray[np.float64] = np.zeros(6)
         x, y = middles_iod.T
         zero, one = np.zeros(COUNT), np.ones(COUNT)
         # shift x, shift y, growth, roll, yaw, pitch; small angles, orthographic
         self._x = np.stack([one, zero, x, -y, DEPTH_IOD, zero], axis=1)
         self._y = np.stack([zero, one, y, x, zero, DEPTH_IOD], axis=1)
 
-    def split(self, shift_iod: Array, noise_iod: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What is left of the shifts (N, 2) when the head's motion is taken off, and that motion (6,)."""
+    def split(
+        self, shift_iod: Array, noise_iod: Array, unlike: Array, since_s: float = np.inf
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What is left of the shifts (N, 2) when the head's motion is taken off, and that motion (6,).
+
+        The head goes on from where it was `since_s` ago; without end it may be anywhere that the aligner leaves it.
+        """
+        lid_iod = np.linalg.norm(shift_iod[LID_ROWS] - shift_iod[NOSE_ROW], axis=1)
         variance = FLEX_IOD**2 + noise_iod.astype(np.float64) ** 2
-        variance[EYE_ROWS] += (EYE_DRAG * np.linalg.norm(shift_iod[LID_ROWS] - shift_iod[NOSE_ROW], axis=1)) ** 2
+        variance[EYE_ROWS] += (EYE_DRAG * lid_iod) ** 2 + (EYE_DRAG_HIDDEN_IOD * unlike[LID_ROWS]) ** 2
+        before, hold = (self._now, HEAD_SPREAD**-2 / since_s) if since_s < 1 else (np.zeros(6), HEAD_SPREAD**-2)
         weight = 1 / variance
         for _ in range(HEAD_STEPS):
-            normal = (self._x.T * weight) @ self._x + (self._y.T * weight) @ self._y + np.diag(HEAD_SPREAD**-2)
-            pull = self._x.T @ (weight * shift_iod[:, 0]) + self._y.T @ (weight * shift_iod[:, 1])
+            normal = (self._x.T * weight) @ self._x + (self._y.T * weight) @ self._y + np.diag(hold)
+            pull = self._x.T @ (weight * shift_iod[:, 0]) + self._y.T @ (weight * shift_iod[:, 1]) + hold * before
             head = np.linalg.solve(normal, pull)
             left = shift_iod - np.stack([self._x @ head, self._y @ head], axis=1)
             weight = (TAILS + 2) / (TAILS + (left**2).sum(axis=1) / variance) / variance
+        self._now = head
         return left, head
 
 

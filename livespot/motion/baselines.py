@@ -12,9 +12,9 @@ costs two flows, and where two windows overlap one is blended into the other:
 Only the courses are kept, not the flows. At the end of the video they are searched for patterns that leave neutral and
 return to it; patterns of several regions at the same time are one event, typed by its duration.
 
-The papers do not say everything. What is theirs, what was read in published code and what is ours stands beside each
-setting; what is ours was set on animated portraits, not on their datasets. Neither method knows of blinks: most of
-their false alarms are such.
+The full papers were not at hand: the methods are known from the report of the challenge of 2023, from abstracts and
+from published code, which leave much open. What is published and what is ours stands beside each setting; what is ours
+was set on animated portraits, not on the datasets. Neither method knows of blinks: most of their false alarms are such.
 """
 
 import math
@@ -38,7 +38,7 @@ from livespot.records import Event, Face
 Array: TypeAlias = NDArray[np.float64]
 
 MIN_S, MICRO_MAX_S, MAX_S = 0.1, 0.5, 4.0
-"""Shortest event, longest micro-expression and longest event, as the challenge defines them."""
+"""Shortest event, longest micro-expression, longest event: the challenge's but for the first, which is ours."""
 
 MAX_PAUSE_S = 0.5
 """A longer pause between frames begins a new stretch: a course drawn across it would be invented."""
@@ -49,7 +49,7 @@ POLY_ORDER = 3
 AGREE_IOU = 0.4
 """Patterns of regions that overlap by so much are of one expression, whose bounds are their mean, weighted by height.
 Ours: Zhang's code takes the union of all regions, Yu's that of regions which share a fifth; one region that errs then
-spoils the event (Zhang on portraits: overall F1 .60 instead of .72)."""
+spoils the event (Zhang on portraits: overall F1 .64 instead of .71)."""
 COVERED = 0.3
 """An event of which more than this share, or the same of the stronger one, lies in a stronger one is not told."""
 
@@ -64,7 +64,7 @@ class Measuring:
     """How courses are read off dense flow."""
 
     flow: str = "dis"
-    """Key of `flow.FLOWS`. Ours: Zhang's is not published, Yu's is Farneback's; this one is nearer to TV-L1."""
+    """Key of `flow.FLOWS`. Ours: Zhang's is not published, Yu's is Farneback's; on crops this one errs less."""
     hop_s: float = 10 / 3
     """Distance of windows; each lasts twice as long. Published code of Yu's group: 100 of 200 frames, 30 a second."""
     regions: tuple[str, ...] = (
@@ -100,20 +100,21 @@ class Zhang2020:
     """Zhang et al. 2020, 'Spatio-temporal fusion for macro- and micro-expression spotting in long video sequences'
     (FG 2020): first in the challenge of 2020, baseline of that of 2023.
 
-    The velocity of a region that expresses something is an S: out, then back. The paper searches each region for it,
-    through filters for micro- and macro-expressions and for the frame rate, and joins what it finds in all.
+    The velocity of a region that expresses something is an S: out, then back. Each region is searched for it,
+    through filters for micro- and macro-expressions and for the frame rate, and what is found in all is joined.
 
-    Differs: the published code takes flow between neighbouring frames, in which nothing is left at 200 frames a second
-    (the challenge reports no hit there). Here velocity is the slope of the course, so that lengths are seconds.
+    Differs: the published code takes flow between neighbouring frames, in which little is left at 200 frames a second
+    (the challenge reports no hit there). Here velocity is the slope of the course, and lengths are seconds. The code
+    also leaves out the first and last 100 frames, and regions with more than 30 patterns.
     """
 
     measuring: Measuring = Measuring(bins=6, by_length=True)
     """Published code."""
     scales: tuple[Scale, ...] = (Scale(0.2, MIN_S, MICRO_MAX_S, 0.3), Scale(0.5, MICRO_MAX_S, MAX_S, 0.6))
     """Micro and macro. Ours: the code has another length of the filter for each video, and no second scale."""
-    of_strongest: float = 0.3
+    of_strongest: float = 0.5
     """Share of a region's strongest pattern in the video below which patterns are ignored. The code has 0.8 of the
-    fastest: the strongest expression then hides the others (overall F1 .62 instead of .72)."""
+    fastest: the strongest expression then hides the others (overall F1 .62 instead of .71)."""
     quiet: float = 0.1
     """The S begins and ends where its speed is this share of its peak's: the code follows it to the next minimum."""
     returning: float = 0.4
@@ -128,8 +129,8 @@ class Mdmo:
     2023, 'Efficient micro-expression spotting based on main directional mean optical flow feature' (third in 2023).
 
     The amplitude of each region's course is smoothed; its peaks, down to a share of their height, are proposals; those
-    of regions that coincide are one. The numbers are not in public descriptions of 2023; those named here as published
-    are of the code of the same group's method of 2022, from which it grew.
+    of regions that coincide are one. No code of 2023 was found; what is named here as published is the same group's
+    of 2022 (Yu et al., 'Facial expression spotting based on optical flow features'), first in that year's challenge.
     """
 
     measuring: Measuring = Measuring()
@@ -137,7 +138,7 @@ class Mdmo:
     """Amplitude is the distance from the median of so long a time. Ours: published code takes the first frame of a
     window as neutral, and reads an expression that lasts while it begins upside down."""
     smooth_s: float = 0.35
-    """Length of the filter; the published low-pass is an ideal one at 2 Hz, which widens micro-expressions."""
+    """Length of the filter. Ours: the published low-pass is an ideal one at 2 Hz, which widens micro-expressions."""
     local_s: float = 1.0
     """A peak is measured against the lowest amplitude this far on either side: published. Its bounds may lie beyond."""
     least_px: float = 0.3

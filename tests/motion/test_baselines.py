@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, apply, crop_transform
+from livespot.landmarks import CROP_IOD_PX, apply, crop_transform
 from livespot.motion.baselines import (
     BASELINES,
     Course,
@@ -253,8 +253,3 @@ def test_windows_join_without_a_step(settings: Settings) -> None:
     assert seen[100].t_s == pytest.approx(settings.measuring.hop_s)
     (event,) = events(settings, seen)
     assert (event.onset_s, event.offset_s) == pytest.approx((2.8, 4.2), abs=0.2)
-
-
-def test_eyes_of_the_portrait_lie_where_a_crop_has_them() -> None:
-    left, right = (np.array(middle_px(f"eye_outer_{side}")) for side in ("left", "right"))
-    assert (left + right) / 2 == pytest.approx(CROP_EYES_PX, abs=1.5)

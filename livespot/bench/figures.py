@@ -22,7 +22,7 @@ import psutil
 from rich.table import Table
 
 from livespot.bench.alignment import PATH_FPS, WARM_UP_FRAMES, Image, aligned, facemesh, measure_alignment
-from livespot.bench.motion import flow_prices_ms, measure_errors
+from livespot.bench.motion import TVL1_PX, flow_prices_ms, measure_errors
 from livespot.buffer import ClipBuffer
 from livespot.capture.opencv import VideoFile
 from livespot.capture.source import Source
@@ -39,7 +39,7 @@ from livespot.motion.tracker import RegionTracker
 from livespot.normalise import local_contrast
 from livespot.pipeline import Pipeline
 from livespot.publish.zmq import Publisher
-from livespot.records import Event, Face, Scores
+from livespot.records import CROP_PX, Event, Face, Scores
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -110,7 +110,8 @@ def to_rich(figures: dict[str, Any]) -> Table:
     for stage, cost_ms in figures["stages_ms"].items():
         table.add_row(f"  {stage}", f"{cost_ms:.3f} ms, mean {figures['stages_mean_ms'][stage]:.3f}")
     for flow, cost_ms in figures["flows_ms"].items():
-        table.add_row(f"{flow}, instead of motion", f"{cost_ms:.1f} ms")
+        side_px = TVL1_PX if flow == "tvl1" else CROP_PX
+        table.add_row(f"  {flow} at {side_px}x{side_px}, beside motion", f"{cost_ms:.1f} ms")
     latency = figures["latency_ms"]
     table.add_row(
         "arrival to published", f"p50 {latency['p50']:.1f}, p95 {latency['p95']:.1f}, p99 {latency['p99']:.1f} ms"
@@ -130,13 +131,14 @@ def to_rich(figures: dict[str, Any]) -> Table:
 def errors_to_rich(figures: dict[str, Any]) -> Table:
     """How far off regional motion is: a row for each method and noise, a column for each amplitude."""
     by_method = figures["displacement_error_percent"]
-    table = Table(title="Displacement error, rms, % of IOD", title_justify="left", header_style="bold")
-    table.add_column("by how far skin has come, % of IOD")
+    title = "Displacement error (rms) by how far skin has come, both in % of the IOD"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column("noise in grey levels")
     for amplitude in next(iter(next(iter(by_method.values())).values())):
         table.add_column(amplitude, justify="right")
     for method, by_noise in by_method.items():
         for noise, errors in by_noise.items():
-            table.add_row(f"{method}, noise of {noise} grey levels", *(f"{error:.2f}" for error in errors.values()))
+            table.add_row(f"{method}, noise of {noise}", *(f"{error:.2f}" for error in errors.values()))
     return table
 
 

@@ -23,6 +23,7 @@ from livespot.errors import LivespotError, SettingsError
 from livespot.files import replacing
 
 if TYPE_CHECKING:
+    from livespot.infer import Scorer
     from livespot.live import Meter
     from livespot.spotting import Findings
 
@@ -59,7 +60,11 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Any setting: --set decode.micro_threshold=0.7; repeats.")
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="Engine that comes with livespot, or ONNX file.")
+    str | None, typer.Option("--model", "-m", help="Network: an engine that comes with livespot, or an ONNX file.")
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option("--method", help="motion, network or both. motion if left out, network if --model is given."),
 ]
 MaxFacesOption = Annotated[int | None, typer.Option(help="Faces followed at once.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, words on standard error.")]
@@ -75,6 +80,7 @@ def _examples(*lines: str) -> str:
     epilog=_examples(
         "livespot run --source 0 --show",
         "livespot run -s rtsp://10.0.0.7/main -s rtsp://10.0.0.8/main",
+        "livespot run --source 0 --method both",
         "livespot run --config configs/live.yaml --json",
     )
 )
@@ -82,6 +88,7 @@ def run(
     source: SourceOption = None,
     config_file: ConfigOption = None,
     settings: SetOption = None,
+    method: MethodOption = None,
     model: ModelOption = None,
     max_faces: MaxFacesOption = None,
     endpoint: Annotated[str | None, typer.Option(help="Where events are published, tcp://127.0.0.1:5556.")] = None,
@@ -93,7 +100,7 @@ def run(
     """Watch cameras and publish what is spotted. Ctrl-C ends it in good order."""
     flags = {
         "sources": tuple(source) if source else None,
-        "infer.model": model,
+        **_method(method, model),
         "align.max_faces": max_faces,
         "publish.endpoint": endpoint,
         "publish.scores": scores or None,
@@ -101,22 +108,24 @@ def run(
     chosen = _settings(config_file, flags, settings)
     if not chosen.sources:
         raise SettingsError("no source is given: --source 0 for the first webcam, --source demo:// without a camera")
+    if chosen.method in config.WHOLE_VIDEO_METHODS:
+        raise SettingsError(f"the method {chosen.method} judges whole videos: use it with `livespot spot`")
     from livespot.capture import open_source, unique_names
-    from livespot.infer import OnnxScorer
     from livespot.live import Windows, serve, stopping_on_signals
     from livespot.pipeline import Pipeline
     from livespot.publish.zmq import Publisher
+    from livespot.spotting import scoring
 
     sources = [open_source(one, chosen.capture) for one in unique_names(chosen.sources)]
     publish = chosen.publish
     with ExitStack() as stack:
         publisher = stack.enter_context(Publisher(publish.endpoint, publish.heartbeat_s))
-        scorer = stack.enter_context(OnnxScorer(chosen.infer))
+        scorer = stack.enter_context(scoring(chosen))
         pipeline = stack.enter_context(Pipeline(chosen, sources, scorer))
         stack.enter_context(stopping_on_signals(pipeline))
         names = [one.name for one in sources]
         windows = stack.enter_context(Windows(pipeline, names, chosen.align.max_faces)) if show else None
-        err.print(f"publishing on [bold]{escape(publisher.endpoint)}[/], {scorer.name}", soft_wrap=True)
+        err.print(f"publishing on [bold]{escape(publisher.endpoint)}[/], {_named(chosen, scorer)}", soft_wrap=True)
         status = stack.enter_context(_status_line(as_json))
         for turn in serve(pipeline, publisher, publish.scores, duration):
             for message in turn.messages:
@@ -132,7 +141,7 @@ def run(
 @app.command(
     epilog=_examples(
         "livespot spot interview.mp4 --out events.csv --plot timeline.png",
-        "livespot spot interview.mp4 --overlay seen.mp4",
+        "livespot spot interview.mp4 --overlay seen.mp4 --method network",
         "livespot spot frames/ --fps 200 --json",
     )
 )
@@ -144,6 +153,7 @@ def spot(
     fps: Annotated[float | None, typer.Option(min=1, help="Of a folder of images, 30 where left out.")] = None,
     config_file: ConfigOption = None,
     settings: SetOption = None,
+    method: MethodOption = None,
     model: ModelOption = None,
     max_faces: MaxFacesOption = None,
     as_json: JsonOption = False,
@@ -152,15 +162,14 @@ def spot(
 
     Ctrl-C ends it early: what was found until then is written, and the exit code is 130.
     """
-    flags = {"infer.model": model, "align.max_faces": max_faces}
+    flags = {**_method(method, model), "align.max_faces": max_faces}
     chosen = _settings(config_file, flags, settings)
-    from livespot.infer import OnnxScorer
     from livespot.live import stopping_on_signals
     from livespot.overlay import CODECS, Overlay, VideoWriter
     from livespot.pipeline import Pipeline
     from livespot.plot import FORMATS, timeline
     from livespot.records import Event, Scores
-    from livespot.spotting import Findings, recording
+    from livespot.spotting import Findings, recording, scoring, with_hindsight
 
     _check_output(out_file, tables.FORMATS)
     _check_output(plot, FORMATS)
@@ -170,8 +179,8 @@ def spot(
     source = recording(video, chosen, fps)
     findings = Findings()
     with ExitStack() as stack:
-        scorer = stack.enter_context(OnnxScorer(chosen.infer))
-        pipeline = stack.enter_context(Pipeline(chosen, [source], scorer))
+        scorer = stack.enter_context(scoring(chosen))
+        pipeline = stack.enter_context(Pipeline(with_hindsight(chosen), [source], scorer))
         stack.enter_context(stopping_on_signals(pipeline))
         drawing = Overlay(pipeline.thresholds, chosen.align.max_faces) if overlay else None
         writer: VideoWriter | None = None
@@ -231,31 +240,31 @@ def demo(
     out_file: Annotated[Path, typer.Option("--out", "-o", help="Timeline: .png, .svg or .pdf.")] = Path("timeline.png"),
     portrait: Annotated[Path | None, typer.Option(help="A picture of a face to animate instead.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Other expressions at other times.")] = 0,
+    method: MethodOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Watch a virtual camera whose face moves at known times, and compare. No camera, no GPU."""
-    chosen = _settings(None, {"infer.model": model, "publish.endpoint": "tcp://127.0.0.1:*"}, None)
+    chosen = _settings(None, {**_method(method, model), "publish.endpoint": "tcp://127.0.0.1:*"}, None)
     from livespot.capture.virtual import ASTRONAUT, VirtualCamera
     from livespot.demo import HEARTBEAT_S, Listener, compare, to_rich
-    from livespot.infer import OnnxScorer
     from livespot.live import serve, stopping_on_signals
     from livespot.pipeline import Pipeline
     from livespot.plot import FORMATS, Shown, timeline
     from livespot.publish.zmq import Publisher
-    from livespot.spotting import Findings
+    from livespot.spotting import Findings, scoring
 
     _check_output(out_file, FORMATS)
     camera = VirtualCamera(portrait or ASTRONAUT, seed=seed, seconds=seconds)
     findings = Findings()
     with ExitStack() as stack:
         publisher = stack.enter_context(Publisher(chosen.publish.endpoint, HEARTBEAT_S))
-        scorer = stack.enter_context(OnnxScorer(chosen.infer))
+        scorer = stack.enter_context(scoring(chosen))
         pipeline = stack.enter_context(Pipeline(chosen, [camera], scorer))
         stack.enter_context(stopping_on_signals(pipeline))
         listener = stack.enter_context(Listener(publisher))
         err.print(f"a virtual camera plays for {seconds:g} s, published on [bold]{escape(publisher.endpoint)}[/]")
-        err.print(scorer.name)
+        err.print(_named(chosen, scorer))
         with _progress() as progress:
             task = progress.add_task(camera.name, total=camera.frame_count)
             for turn in serve(pipeline, publisher):
@@ -387,6 +396,16 @@ def _settings(file: Path | None, flags: dict[str, Any], more: list[str] | None) 
         values = config.load(file)
         config.check(values, str(file))
     return config.check(config.override(values, flags | _assignments(more or [])), "command line")
+
+
+def _method(method: str | None, model: str | None) -> dict[str, Any]:
+    """Flags of the method; who gives a network wants to see it work."""
+    return {"method": method or ("network" if model else None), "infer.model": model}
+
+
+def _named(settings: config.Settings, scorer: "Scorer | None") -> str:
+    """The method, and the network where it has one."""
+    return f"method {settings.method}" + (f", {scorer.name}" if scorer else "")
 
 
 def _assignments(texts: list[str]) -> dict[str, Any]:

@@ -83,11 +83,21 @@ class InferSettings(_Model):
     """Threads of one inference. One leaves the other cores to capture and alignment."""
 
 
+Method = Literal["motion", "network", "both", "zhang2020", "mdmo"]
+"""How expressions are spotted: from the motion of the skin, without training; by the network; or by the network, with
+motion to lower scores that a turning head or a blink explains, and to refine the bounds of its events. Or, in
+recordings, as the challenge's baseline or its third place of 2023 did."""
+
+WHOLE_VIDEO_METHODS = ("zhang2020", "mdmo")
+"""They see a recording to its end before they tell anything."""
+
+
 class MotionSettings(_Model):
     """Spotting from the motion of the skin, without training."""
 
     lookahead_s: Annotated[float, Field(ge=0.3)] = 0.6
-    """An expression is told so long after its offset; inf waits for the end of the recording and weighs all of it."""
+    """An expression is told so long after its offset: in that time a stronger reading may take its place. With .inf it
+    is told at the end of the recording, all readings weighed against each other; `livespot spot` does so by itself."""
     micro_threshold: Positive = 4.0
     macro_threshold: Positive = 4.0
     """Strength, in standard deviations of what moves without an expression, from which an expression is told."""
@@ -141,6 +151,7 @@ class Settings(_Model):
     capture: CaptureSettings = CaptureSettings()
     align: AlignSettings = AlignSettings()
     infer: InferSettings = InferSettings()
+    method: Method = "motion"
     motion: MotionSettings = MotionSettings()
     decode: DecodeSettings = DecodeSettings()
     publish: PublishSettings = PublishSettings()

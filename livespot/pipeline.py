@@ -2,8 +2,12 @@
 
 A source has two threads, so that reading, tracking and scoring overlap; all else happens in the thread that iterates:
 
-    source -> | hand-over | -> align -> | hand-over | -> normalise -> buffer -> score -> decode -> Step
+    source -> | hand-over | -> align -> | hand-over | -> motion -> normalise -> buffer -> score -> decode -> Step
       reader thread            tracker thread              the thread that iterates the pipeline
+
+Which of the stages after align there are is the method: `motion` alone spots from the motion of the skin; `network`
+normalises, buffers, scores and decodes; `both` lets motion weigh the scores and refine the events of the network;
+those of papers without a network take whole videos.
 
 Only the first hand-over may drop frames, and only of live sources. The second holds a few: it is there to overlap.
 """
@@ -14,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from types import TracebackType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -28,8 +32,12 @@ from livespot.config import Settings
 from livespot.decode import Decoder
 from livespot.errors import SourceError
 from livespot.infer import Scorer
+from livespot.motion.baselines import BASELINES, WholeVideo
+from livespot.motion.evidence import Evidence
+from livespot.motion.spotter import MotionSpotter
+from livespot.motion.tracker import RegionTracker
 from livespot.normalise import local_contrast
-from livespot.records import Clip, Event, Face, Frame, Gap, Scores, State, Status
+from livespot.records import Clip, Event, Face, Frame, Gap, Motion, Scores, State, Status
 
 FILE_QUEUE_FRAMES = 8
 """Frames of a file read ahead: enough to hide the pauses of a decoder."""
@@ -39,6 +47,11 @@ FACE_QUEUE_FRAMES = 4
 
 TICK_S = 0.1
 """The pipeline gives a turn to whoever iterates it at least this often, also when no camera delivers."""
+
+NETWORK_METHODS = ("network", "both")
+
+MOTION_THRESHOLD = 0.5
+"""Where the strength of a motion is enough, as `MotionSpotter` tells it."""
 
 Told: TypeAlias = Event | Gap | Status
 Found: TypeAlias = tuple[Frame | None, list[Face | Gap]]
@@ -54,7 +67,7 @@ class Step:
     faces: tuple[Face, ...] = ()
     scores: tuple[Scores, ...] = ()
     smoothed: tuple[tuple[float, float], ...] = ()
-    """Micro and macro after the low-pass, for each of `scores`; they belong `Pipeline.delay_s` earlier."""
+    """Micro and macro as the thresholds meet them, for each of `scores`; they belong `Pipeline.delay_s` earlier."""
     told: tuple[Told, ...] = ()
     """In the order in which they are to be told."""
 
@@ -67,12 +80,17 @@ class Pipeline:
     later only after the others have ended.
     """
 
-    def __init__(self, settings: Settings, sources: Sequence[Source], scorer: Scorer) -> None:
-        """`scorer` is entered already, and stays open."""
-        example = Decoder(settings.decode, scorer.calibration, source="", face=0)
+    def __init__(self, settings: Settings, sources: Sequence[Source], scorer: Scorer | None = None) -> None:
+        """`scorer` is entered already, and stays open; methods without a network need none.
+
+        Raises ValueError where a method with one is given none.
+        """
+        if scorer is None and settings.method in NETWORK_METHODS:
+            raise ValueError(f"the method {settings.method} without a scorer; expected one, or the method motion")
+        example = _Watched(settings, scorer, source="", face=0)
         self.thresholds = example.thresholds
         """Thresholds of micro and macro in force."""
-        self.delay_s = example.latency_s
+        self.delay_s = example.delay_s
         """How much earlier than their frame smoothed scores belong."""
         self._scorer = scorer
         self._ready = threading.Condition()
@@ -131,7 +149,7 @@ class Pipeline:
             self._ready.wait_for(lambda: any(stream.has_news for stream in watched), TICK_S)
 
     def _score(self, clips: list[Clip]) -> list[Scores]:
-        if not clips:
+        if not clips or self._scorer is None:
             return []
         batch = clips[0].frames[None] if len(clips) == 1 else np.stack([clip.frames for clip in clips])
         return [
@@ -148,7 +166,7 @@ class Pipeline:
 class _Stream:
     """One source on its way: its two threads, and for each face what remembers."""
 
-    def __init__(self, source: Source, settings: Settings, scorer: Scorer, ready: threading.Condition) -> None:
+    def __init__(self, source: Source, settings: Settings, scorer: Scorer | None, ready: threading.Condition) -> None:
         self.aligner = Aligner(settings.align, source.name)
         self.source = source
         self.ended = False
@@ -156,7 +174,7 @@ class _Stream:
         self._settings = settings
         self._scorer = scorer
         self._ready = ready
-        self._faces: dict[int, tuple[ClipBuffer, Decoder]] = {}
+        self._faces: dict[int, _Watched] = {}
         self._frames: HandOver[Frame] | LiveHandOver | None = None
         self._now_s: float | None = None
 
@@ -199,18 +217,20 @@ class _Stream:
         return self._end() if self._found.ended else None
 
     def clips(self, step: Step) -> list[Clip]:
-        """Normalise and buffer the faces of a step; what is to be scored."""
-        return [clip for face in step.faces for clip in self._of(face.face)[0].push(face, local_contrast(face.crop))]
+        """Take in the faces of a step; what is to be scored."""
+        return [clip for face in step.faces for clip in self._of(face.face).clips(face)]
 
     def decode(self, step: Step, scores: Sequence[Scores]) -> Step:
-        """The step with the scores of its clips and the events that they decide."""
-        smoothed: list[tuple[float, float]] = []
-        told = list(step.told)
-        for item in scores:
-            decoder = self._of(item.face)[1]
-            told += decoder.push(item)
-            smoothed.append(decoder.smoothed)
-        return replace(step, scores=tuple(scores), smoothed=tuple(smoothed), told=tuple(told))
+        """The step with the scores of its faces and the events that they decide."""
+        by_face = {item.face: item for item in scores}
+        decided = [self._of(face.face).decide(by_face.get(face.face)) for face in step.faces]
+        scored = [one for one in decided if one.scores is not None]
+        return replace(
+            step,
+            scores=tuple(one.scores for one in scored if one.scores is not None),
+            smoothed=tuple(one.smoothed for one in scored),
+            told=(*step.told, *(event for one in decided for event in one.events)),
+        )
 
     def says(self, state: State, detail: str = "") -> Step:
         """A step that only tells what the source is doing."""
@@ -249,20 +269,93 @@ class _Stream:
             return self._forget(list(self._faces))
         if gap.to_s - gap.from_s <= self._settings.align.max_gap_s:
             return []
-        for buffer, _ in self._faces.values():
-            buffer.reset()
-        return [event for _, decoder in self._faces.values() for event in decoder.push(gap)]
+        return [event for watched in self._faces.values() for event in watched.interrupt()]
 
     def _forget(self, faces: Sequence[int]) -> list[Event]:
         known = [self._faces.pop(face) for face in faces if face in self._faces]
-        return [event for _, decoder in known for event in decoder.flush()]
+        return [event for watched in known for event in watched.interrupt()]
 
-    def _of(self, face: int) -> tuple[ClipBuffer, Decoder]:
+    def _of(self, face: int) -> "_Watched":
         """What remembers for a face; made at its first sight."""
         if face not in self._faces:
-            decoder = Decoder(self._settings.decode, self._scorer.calibration, self.source.name, face)
-            self._faces[face] = (ClipBuffer(self._scorer.clip), decoder)
+            self._faces[face] = _Watched(self._settings, self._scorer, self.source.name, face)
         return self._faces[face]
+
+
+class _Decided(NamedTuple):
+    """What one frame of a face decides."""
+
+    scores: Scores | None
+    smoothed: tuple[float, float]
+    events: list[Event]
+
+
+class _Watched:
+    """What remembers for one face, by method; `clips` and `decide` take turns, `interrupt` begins anew."""
+
+    def __init__(self, settings: Settings, scorer: Scorer | None, source: str, face: int) -> None:
+        method, durations = settings.method, settings.decode
+        self._whole = WholeVideo(BASELINES[method], source, face) if method in BASELINES else None
+        self._tracker = RegionTracker() if method in ("motion", "both") else None
+        self._spotter = MotionSpotter(settings.motion, durations, source, face) if method == "motion" else None
+        self._buffer = self._decoder = self._evidence = None
+        if scorer is not None and method in NETWORK_METHODS:
+            self._buffer, self._decoder = ClipBuffer(scorer.clip), Decoder(durations, scorer.calibration, source, face)
+            self._evidence = Evidence(durations, scorer.clip.references_s) if method == "both" else None
+        self._motion: Motion | None = None
+
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        return (MOTION_THRESHOLD, MOTION_THRESHOLD) if self._decoder is None else self._decoder.thresholds
+
+    @property
+    def delay_s(self) -> float:
+        return 0.0 if self._decoder is None else self._decoder.latency_s
+
+    def clips(self, face: Face) -> list[Clip]:
+        """Measure the motion of a face, normalise and buffer it; what is to be scored."""
+        if self._whole is not None:
+            self._whole.push(face)
+        if self._tracker is not None:
+            (self._motion,) = self._tracker.push(face)
+        return [] if self._buffer is None else self._buffer.push(face, local_contrast(face.crop))
+
+    def decide(self, scores: Scores | None) -> _Decided:
+        """The scores of the frame last taken in, as its method has them, and the events that it decides."""
+        if self._spotter is not None and self._motion is not None:
+            return self._decide_by_motion(self._spotter, self._motion)
+        if self._evidence is not None and self._motion is not None:
+            self._evidence.push(self._motion)
+            scores = None if scores is None else _lowered(scores, self._evidence.unexplained())
+        if self._decoder is None or scores is None:
+            return _Decided(None, (0.0, 0.0), [])
+        events = self._refined(self._decoder.push(scores))
+        return _Decided(scores, self._decoder.smoothed, events)
+
+    def interrupt(self) -> list[Event]:
+        """End what is open: the face was not watched for a while, or is gone."""
+        events = [] if self._spotter is None else self._spotter.flush()
+        events += [] if self._whole is None else self._whole.flush()
+        events += [] if self._decoder is None else self._refined(self._decoder.flush())
+        for stage in (self._tracker, self._buffer, self._evidence):
+            if stage is not None:
+                stage.reset()
+        return events
+
+    def _refined(self, events: list[Event]) -> list[Event]:
+        return events if self._evidence is None else [self._evidence.refined(event) for event in events]
+
+    @staticmethod
+    def _decide_by_motion(spotter: MotionSpotter, motion: Motion) -> _Decided:
+        events = spotter.push(motion)
+        micro, macro = spotter.strength
+        scores = Scores(micro, macro, motion.face, motion.source, motion.index, motion.t_s, motion.arrival_s)
+        return _Decided(scores, (micro, macro), events)
+
+
+def _lowered(scores: Scores, shares: tuple[float, ...]) -> Scores:
+    """Scores weighed by the share of the motion that neither head nor lids explain."""
+    return replace(scores, micro=scores.micro * shares[0], macro=scores.macro * shares[-1])
 
 
 def _track(frames: Iterable[Frame | Gap], aligner: Aligner) -> Iterator[Found]:

@@ -1,7 +1,9 @@
 """Spotting in recordings: the live stages, as fast as the machine allows."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -13,7 +15,7 @@ from livespot.capture.source import Source
 from livespot.config import Settings, SourceSettings
 from livespot.errors import SettingsError
 from livespot.infer import OnnxScorer
-from livespot.pipeline import Pipeline, Step
+from livespot.pipeline import NETWORK_METHODS, Pipeline, Step
 from livespot.plot import Trace
 from livespot.records import Event, Gap, Status
 
@@ -27,11 +29,24 @@ def spot(video: str | Path, settings: Settings | None = None, fps: float | None 
     `fps` is that of a folder of images. The `sources` of the settings are those of live runs: they are not looked at.
     Raises SourceError for what cannot be read, SettingsError for a camera, EngineError for a network that does not fit.
     """
-    settings = settings or Settings()
+    settings = with_hindsight(settings or Settings())
     source = recording(str(video), settings, fps)
-    with OnnxScorer(settings.infer) as scorer, Pipeline(settings, [source], scorer) as pipeline:
+    with scoring(settings) as scorer, Pipeline(settings, [source], scorer) as pipeline:
         for step in chain.from_iterable(pipeline):
             yield from (told for told in step.told if isinstance(told, Event) and told.phase == "close")
+
+
+def with_hindsight(settings: Settings) -> Settings:
+    """Settings for recordings: motion waits for the end, unless its look-ahead is given."""
+    if "lookahead_s" in settings.motion.model_fields_set:
+        return settings
+    motion = settings.motion.model_copy(update={"lookahead_s": math.inf})
+    return settings.model_copy(update={"motion": motion})
+
+
+def scoring(settings: Settings) -> AbstractContextManager[OnnxScorer | None]:
+    """The network, not opened yet; None where the method needs none."""
+    return OnnxScorer(settings.infer) if settings.method in NETWORK_METHODS else nullcontext()
 
 
 def recording(uri: str, settings: Settings, fps: float | None = None) -> Source:

@@ -62,8 +62,8 @@ EYE_DRAG = 0.3
 EYE_DRAG_HIDDEN_IOD = 0.03
 """And by up to so much while the lid is too closed to be found."""
 HEAD_SPREAD = np.array([0.02, 0.02, 0.02, 0.02, 0.1, 0.1])
-"""What the aligner leaves of the head's motion within a second, as standard deviations of a path that goes on from frame
-to frame: shift (IOD), growth, roll, yaw, pitch (rad)."""
+"""What the aligner leaves of the head's motion within a second, as standard deviations of a path that goes on from
+frame to frame: shift (IOD), growth, roll, yaw, pitch (rad)."""
 HEAD_STEPS = 4
 TAILS = 2.0
 """Degrees of freedom of the Student distribution with which regions leave the head's motion to the others."""

@@ -84,7 +84,7 @@ def record(scorer: Scorer, portrait: Path, seed: int, calm: bool = False) -> Vid
     camera = VirtualCamera(portrait, portrait.stem, seed, FPS, SECONDS, realtime=False)
     if calm:
         camera.truth = ()
-    with Pipeline(Settings(), [camera], scorer) as pipeline:
+    with Pipeline(Settings(method="network"), [camera], scorer) as pipeline:
         steps = list(chain.from_iterable(pipeline))
     return Video(camera.truth, tuple(score for step in steps for score in step.scores))
 

@@ -105,7 +105,7 @@ def test_the_table_says_what_became_of_each_within_80_columns() -> None:
 def test_a_listener_hears_every_event_of_a_run(pictures: list[Picture]) -> None:
     with (
         Publisher(FREE_PORT, HEARTBEAT_S) as publisher,
-        Pipeline(Settings(), [Played(frames(pictures))], MotionScorer()) as pipeline,
+        Pipeline(Settings(method="network"), [Played(frames(pictures))], MotionScorer()) as pipeline,
         Listener(publisher) as listener,
     ):
         sent = [message for turn in serve(pipeline, publisher) for message in turn.messages]

@@ -32,7 +32,7 @@ def step(index: int = 0, arrival_s: float = 0.0, source: str = "cam1", told: tup
 
 
 def served(source: Source, duration_s: float | None = None) -> list[Turn]:
-    with Publisher(FREE_PORT) as publisher, Pipeline(Settings(), [source], MotionScorer()) as pipeline:
+    with Publisher(FREE_PORT) as publisher, Pipeline(Settings(method="network"), [source], MotionScorer()) as pipeline:
         return list(serve(pipeline, publisher, duration_s=duration_s))
 
 
@@ -78,7 +78,7 @@ def test_all_that_is_told_reaches_a_subscriber_in_order(video: Path) -> None:
         publisher.heartbeat()
         while next(messages, None) is None:
             publisher.heartbeat()
-        with Pipeline(Settings(), [VideoFile(video, "film")], MotionScorer()) as pipeline:
+        with Pipeline(Settings(method="network"), [VideoFile(video, "film")], MotionScorer()) as pipeline:
             sent = [message for turn in serve(pipeline, publisher, scores=True) for message in turn.messages]
         heard: list[Message] = []
         give_up_s = time.monotonic() + PATIENCE_S
@@ -129,7 +129,7 @@ def test_a_silent_camera_ends_after_its_duration_on_the_clock() -> None:
 
     with (
         Publisher(FREE_PORT) as publisher,
-        Pipeline(Settings(), [Played(silent(), live=True)], MotionScorer()) as pipeline,
+        Pipeline(Settings(method="network"), [Played(silent(), live=True)], MotionScorer()) as pipeline,
     ):
         for turn in serve(pipeline, publisher, duration_s=0.3):
             if "ended" in [message.get("state") for message in turn.messages]:
@@ -143,7 +143,7 @@ def test_a_signal_ends_the_run_in_good_order(number: signal.Signals, pictures: l
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     steps: list[Step] = []
     endless = Played(frames(chain.from_iterable([*pictures, *reversed(pictures)] for _ in range(1000))))
-    with Pipeline(Settings(), [endless], MotionScorer()) as pipeline, stopping_on_signals(pipeline):
+    with Pipeline(Settings(method="network"), [endless], MotionScorer()) as pipeline, stopping_on_signals(pipeline):
         for turn in pipeline:
             steps += turn
             if len(steps) == 5:
@@ -154,7 +154,7 @@ def test_a_signal_ends_the_run_in_good_order(number: signal.Signals, pictures: l
 
 
 def test_a_second_signal_of_either_kind_ends_it_at_once() -> None:
-    with Pipeline(Settings(), [], MotionScorer()) as pipeline, stopping_on_signals(pipeline):
+    with Pipeline(Settings(method="network"), [], MotionScorer()) as pipeline, stopping_on_signals(pipeline):
         os.kill(os.getpid(), signal.SIGTERM)
         assert pipeline.stopped
         with pytest.raises(KeyboardInterrupt):
@@ -166,7 +166,7 @@ def test_another_thread_leaves_signals_alone() -> None:
     seen = []
 
     def elsewhere() -> None:
-        with Pipeline(Settings(), [], MotionScorer()) as pipeline, stopping_on_signals(pipeline):
+        with Pipeline(Settings(method="network"), [], MotionScorer()) as pipeline, stopping_on_signals(pipeline):
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=elsewhere)

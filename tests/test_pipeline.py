@@ -35,7 +35,7 @@ def run(*sources: Source, settings: Settings | None = None, scorer: Scorer | Non
 
 def watch(steps: list[Step], *sources: Source, settings: Settings | None = None, scorer: Scorer | None = None) -> None:
     """Put into `steps` what is told, also where it ends with an error."""
-    with Pipeline(settings or Settings(), sources, scorer or MotionScorer()) as pipeline:
+    with Pipeline(settings or Settings(method="network"), sources, scorer or MotionScorer()) as pipeline:
         for turn in pipeline:
             steps += turn
 
@@ -129,7 +129,7 @@ def test_a_face_that_leaves_closes_what_is_open(pictures: list[Picture]) -> None
 def test_a_source_that_is_stopped_closes_what_is_open(pictures: list[Picture]) -> None:
     still_moving = chain(frames(pictures[:MOVING]), frames(cycle(pictures[MOVING : MOVING + 1]), first=MOVING))
     steps: list[Step] = []
-    with Pipeline(Settings(), [Played(still_moving)], MotionScorer()) as pipeline:
+    with Pipeline(Settings(method="network"), [Played(still_moving)], MotionScorer()) as pipeline:
         for turn in pipeline:
             steps += turn
             if events(turn, "open"):
@@ -278,7 +278,7 @@ def test_a_bug_in_a_scorer_is_raised_at_once_and_ends_all_threads(pictures: list
 
 def test_leaving_the_loop_early_ends_all_threads(pictures: list[Picture]) -> None:
     sources = [Played(endless(pictures, name), name) for name in ("a", "b")]
-    with Pipeline(Settings(), sources, MotionScorer()) as pipeline:
+    with Pipeline(Settings(method="network"), sources, MotionScorer()) as pipeline:
         for step in chain.from_iterable(pipeline):
             if step.frame is not None and step.frame.index == 3:
                 break
@@ -287,14 +287,14 @@ def test_leaving_the_loop_early_ends_all_threads(pictures: list[Picture]) -> Non
 
 def test_opencv_keeps_to_one_thread_while_the_pipeline_runs() -> None:
     cv2.setNumThreads(2)
-    with Pipeline(Settings(), [Played(frames([BLANK]))], MotionScorer()):
+    with Pipeline(Settings(method="network"), [Played(frames([BLANK]))], MotionScorer()):
         assert cv2.getNumThreads() == 1
     assert cv2.getNumThreads() == 2
 
 
 def test_an_iteration_that_is_kept_but_not_finished_ends_with_the_pipeline(pictures: list[Picture]) -> None:
     source = Played(endless(pictures))
-    with Pipeline(Settings(), [source], MotionScorer()) as pipeline:
+    with Pipeline(Settings(method="network"), [source], MotionScorer()) as pipeline:
         kept = iter(pipeline)
         assert states(next(kept)) == ["connecting"]
         next(kept)
@@ -324,14 +324,17 @@ def test_models_are_freed_where_a_later_one_does_not_load(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Aligner, "__enter__", enter)
     monkeypatch.setattr(Aligner, "__exit__", lambda self, *_: left.append(self))
-    with pytest.raises(MemoryError), Pipeline(Settings(), [Played([], "a"), Played([], "b")], MotionScorer()):
+    with (
+        pytest.raises(MemoryError),
+        Pipeline(Settings(method="network"), [Played([], "a"), Played([], "b")], MotionScorer()),
+    ):
         pass
     assert left == entered[:1]
 
 
 def test_any_thread_may_stop_the_pipeline(pictures: list[Picture]) -> None:
     begun = threading.Event()
-    with Pipeline(Settings(), [Played(endless(pictures))], MotionScorer()) as pipeline:
+    with Pipeline(Settings(method="network"), [Played(endless(pictures))], MotionScorer()) as pipeline:
 
         def stop() -> None:
             if begun.wait(PATIENCE_S):
@@ -355,7 +358,7 @@ def test_a_silent_camera_still_gives_turns_and_can_be_stopped() -> None:
         plugged_out.wait(PATIENCE_S)
 
     empty = 0
-    with Pipeline(Settings(), [Played(silent(), live=True)], MotionScorer()) as pipeline:
+    with Pipeline(Settings(method="network"), [Played(silent(), live=True)], MotionScorer()) as pipeline:
         for turn in pipeline:
             empty += not turn
             if empty == 3:
@@ -377,7 +380,7 @@ def test_a_camera_too_fast_for_the_rest_loses_frames_each_told_and_no_time(pictu
 
     late_s, seen, told = [], 0, 0
     source = Played(camera(), live=True)
-    with Pipeline(Settings(capture=capture), [source], MotionScorer()) as pipeline:
+    with Pipeline(Settings(method="network", capture=capture), [source], MotionScorer()) as pipeline:
         for step in chain.from_iterable(pipeline):
             told += sum(gap.frames or 0 for gap in gaps([step]) if gap.reason == "frames_dropped")
             if step.frame is not None:

@@ -27,7 +27,7 @@ def found(played: Iterator[Frame], name: str = "film", note: str = "") -> tuple[
     findings = Findings()
     source = Played(played, name)
     source.note = note
-    with Pipeline(Settings(align=AlignSettings(max_faces=2)), [source], MotionScorer()) as pipeline:
+    with Pipeline(Settings(method="network", align=AlignSettings(max_faces=2)), [source], MotionScorer()) as pipeline:
         for step in chain.from_iterable(pipeline):
             findings.add(step)
         return findings, pipeline.delay_s

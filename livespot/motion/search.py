@@ -42,6 +42,8 @@ HEAD_REST_IOD = np.array([0.02, 0.02, 0.12, 0.06, 0.15, 0.09])
 """Displacement that is left per unit of the head's pattern (shift in IOD, log growth, roll, yaw, pitch)."""
 LID_UNLIKE_IOD = 0.04
 """A closing lid looks different before it is seen to move: what is taken for its displacement when it is hidden."""
+HABIT_WEIGHT = 1.0
+HABIT_BEGIN = 50.0
 HABIT_S, HABIT_MOST = 12.0, 3.0
 """What a region does lately is a mean over about so long, of what is at most so many times that mean."""
 RETURNED, GONE = 0.5, 1.5
@@ -168,6 +170,7 @@ class Search:
 
     def __init__(self) -> None:
         self._habit_iod = np.zeros((len(SCALES_S), COUNT))
+        self._seen = np.zeros(len(SCALES_S))
         self._looks: deque[_Look] = deque(maxlen=2 * max(_WAIT) + 1)
 
     @property
@@ -205,7 +208,7 @@ class Search:
         head = ((HEAD_REST_IOD * pattern[:, HEAD]) ** 2).sum(axis=1)
         lids = size[:, LIDS].mean(axis=1) + LID_UNLIKE_IOD * np.maximum(pattern[:, UNLIKE], 0)[:, 0]
         against = head[:, None] + (DRAG * lids[:, None]) ** 2
-        variance = error + _UNREST_IOD[:known, None] ** 2 + self._habit_iod[:known] ** 2 + against
+        variance = error + _UNREST_IOD[:known, None] ** 2 + (HABIT_WEIGHT * self._habit_iod[:known]) ** 2 + against
         self._learn(size)
         weight = 1 / variance
         strength, amount_iod, along = group_strength(moved, weight)
@@ -219,8 +222,11 @@ class Search:
         return _Look(np.pad(strongest, (0, short)), size_iod, moved, size / np.sqrt(variance))
 
     def _learn(self, size_iod: Array) -> None:
-        habit = self._habit_iod[: len(size_iod)]
-        habit += (np.minimum(size_iod, HABIT_MOST * np.maximum(habit, UNREST_IOD)) - habit) / (HABIT_S * GRID_HZ)
+        known = len(size_iod)
+        habit = self._habit_iod[:known]
+        self._seen[:known] += 1
+        pace = 1 / np.minimum(self._seen[:known, None] + HABIT_BEGIN, HABIT_S * GRID_HZ)
+        habit += (np.minimum(size_iod, HABIT_MOST * np.maximum(habit, UNREST_IOD)) - habit) * pace
 
 
 def group_strength(moved_iod: Array, weight: Array) -> tuple[Array, Array, Array]:

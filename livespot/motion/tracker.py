@@ -9,8 +9,8 @@ Lucas-Kanade on the aligned crop, one Gaussian window for each region, all windo
                           displacement of the expressive regions, in IOD
 
 The deformation is there because the motion of skin changes within a window: a shift alone would follow the texture
-that happens to lie in it (this halves the error). Both are damped by what skin does and by the noise of the picture:
-where there is no texture to measure by, a region stays where it is rather than tremble.
+that happens to lie in it (this halves the error). Both are damped towards the head's motion, by what skin does and by
+the noise of the picture: where there is no texture to measure by, a region goes with the head rather than tremble.
 
 A key is kept as long as it fits. A head that turns wears it out: the next key continues where the last one was, and as
 soon as the first one fits again it is taken again, so that errors do not add up.
@@ -36,8 +36,8 @@ SMOOTH_PX = 0.5
 STEPS = 4
 """Gauss-Newton steps a frame, from where the frame before ended."""
 
-SKIN_IOD, STRETCH_IOD = 0.03, 0.009
-"""Standard deviations by which a fit is damped: a window's shift, and its edge's motion against its middle."""
+SKIN_IOD, STRETCH_IOD = 0.09, 0.027
+"""Standard deviations by which a fit is damped towards the head's motion: of a window's shift, and of its edge's."""
 
 MIN_LEVELS = 0.5
 """Grey levels that no noise and no contrast falls below: those of rounding and interpolation."""
@@ -71,7 +71,9 @@ TAILS = 2.0
 WORN = 0.35
 """A key is worn when the rigid windows have lost this share of their contrast to what does not fit, at the median,"""
 WORN_S = 0.2
-"""for so long; a hand that passes is no reason."""
+"""for so long. A hidden one may be behind a hand that passes:"""
+HIDDEN_S = 1.0
+"""after so long what is seen there is taken for its new look."""
 FITS = 0.2
 """The first key is taken again when it fits as well as this."""
 ASTRAY_IOD, ASTRAY_S = 0.1, 1.0
@@ -127,6 +129,7 @@ class RegionTracker:
         self._last_known_px: Array
         self._noise_levels: float
         self._last_s: float
+        self._left: NDArray[np.float64]
         self.reset()
 
     def push(self, face: Face) -> list[Motion]:
@@ -135,14 +138,18 @@ class RegionTracker:
         if self._key is None:
             self._begin(crop, face)
         assert self._key is not None
-        fit = self._key.fit(crop, self._start, self._noise_levels)
+        fit = self._key.fit(crop, self._start, self._noise_levels, self._head.carries_px)
         self._noise_levels += NOISE_PACE * (max(float(np.sqrt(np.median(fit.left))), MIN_LEVELS) - self._noise_levels)
         self._last_known_px = np.where(fit.hidden[:, None], self._last_known_px, self._key.come_px + fit.state[:, :2])
         fit = self._renewed(crop, face, fit)
-        shift_iod = (self._last_known_px + self._bleed(face.t_s)) / CROP_IOD_PX
+        jump_px = self._bleed(face.t_s)
+        shift_iod = (self._last_known_px + jump_px) / CROP_IOD_PX
         left, head = self._head.split(shift_iod, fit.noise_iod, fit.unlike, face.t_s - self._last_s)
         self._last_s = face.t_s
-        self._start = np.where(fit.hidden[:, None], self._carried(shift_iod - left), fit.state)
+        self._left = left = np.where(fit.hidden[:, None], self._left, left)
+        carried_px = (self._head.shift_iod + left) * CROP_IOD_PX - jump_px
+        self._last_known_px = np.where(fit.hidden[:, None], carried_px, self._last_known_px).astype(np.float32)
+        self._start = np.where(fit.hidden[:, None], self._key.towards(self._head.carries_px), fit.state)
         seen = slice(EXPRESSIVE_COUNT)
         return [
             Motion(
@@ -160,13 +167,14 @@ class RegionTracker:
         """Forget the reference."""
         self._start = np.zeros((COUNT, 6), np.float32)
         self._last_known_px = np.zeros((COUNT, 2), np.float32)
+        self._left = np.zeros((COUNT, 2))
         self._first: _Key | None = None
         self._key: _Key | None = None
         self._noise_levels = 1.0
 
     def _begin(self, crop: Array, face: Face) -> None:
         middles_px = _middles_px(face)
-        self._first = _Key(crop, middles_px, np.zeros((COUNT, 2), np.float32))
+        self._first = _Key(crop, middles_px, np.zeros((COUNT, 2), np.float32), np.zeros((COUNT, 4), np.float32))
         self._key = self._first.copy()
         self._head = _Head((middles_px - CROP_EYES_PX) / CROP_IOD_PX)
         self._jump_px = np.zeros((COUNT, 2), np.float32)
@@ -184,9 +192,11 @@ class RegionTracker:
         astray_px = np.linalg.norm(self._key.middles_px + fit.state[:, :2] - middles_px, axis=1)
         self._placed_s[astray_px < ASTRAY_IOD * CROP_IOD_PX] = t_s
         self._fitted_s[fit.unlike < WORN] = t_s
-        worn, astray = t_s - self._fitted_s >= WORN_S, t_s - self._placed_s >= ASTRAY_S
+        patience_s = np.where(fit.hidden, HIDDEN_S, WORN_S)
+        worn, astray = t_s - self._fitted_s >= patience_s, t_s - self._placed_s >= ASTRAY_S
         if worn.any() or astray.any():
-            fit = self._renew(_Key(crop, middles_px, self._last_known_px), crop, fit, worn | astray)
+            new = _Key(crop, middles_px, self._last_known_px, self._head.carries_px[:, 2:])
+            fit = self._renew(new, crop, fit, worn | astray)
             self._first.take(self._key, astray)  # those were never, or are no more, what to return to
             self._renewed_rows = (self._renewed_rows | worn) & ~astray
             self._fitted_s[worn | astray] = self._placed_s[worn | astray] = t_s
@@ -199,14 +209,15 @@ class RegionTracker:
         """The fit, with some windows of a new key, which go on from the motion told last."""
         assert self._key is not None
         self._key.take(new, rows)
-        return fit.taking(new.fit(crop, np.zeros((COUNT, 6), np.float32), self._noise_levels), rows)
+        here = np.zeros((COUNT, 6), np.float32)
+        return fit.taking(new.fit(crop, here, self._noise_levels, self._head.carries_px), rows)
 
     def _return(self, crop: Array, fit: "_Fit") -> "_Fit":
         """The first windows again, where they fit; what errors have added up to is let out slowly."""
         assert self._key is not None and self._first is not None
         start = np.zeros((COUNT, 6), np.float32)
         start[:, :2] = self._last_known_px - self._first.come_px
-        again = self._first.fit(crop, start, self._noise_levels)
+        again = self._first.fit(crop, start, self._noise_levels, self._head.carries_px)
         come_px = self._first.come_px + again.state[:, :2]
         rows = self._renewed_rows & (again.unlike < FITS)
         if not rows.any():
@@ -222,13 +233,6 @@ class RegionTracker:
         self._jump_px *= np.float32(np.exp(-(t_s - self._bled_s) / BLEED_S))
         self._bled_s = t_s
         return self._jump_px
-
-    def _carried(self, head_iod: NDArray[np.float64]) -> Array:
-        """Where a window starts that has lost its skin: where the head has taken it."""
-        assert self._key is not None
-        start = np.zeros((COUNT, 6), np.float32)
-        start[:, :2] = head_iod * CROP_IOD_PX - self._jump_px - self._key.come_px
-        return start
 
     def _pose(self, face: Face) -> NDArray[np.float64]:
         """Shift x, y in IOD, growth and roll in the plane of the picture, since the reference: (4,)."""
@@ -269,9 +273,11 @@ class _Fit:
 class _Key:
     """The windows of one crop, prepared to be found in others."""
 
-    def __init__(self, crop: Array, middles_px: Array, come_px: Array) -> None:
-        """`come_px` (N, 2) is how far the windows had come since the reference."""
-        self.middles_px, self.come_px = middles_px.astype(np.float32), come_px
+    def __init__(self, crop: Array, middles_px: Array, come_px: Array, turned_px: Array) -> None:
+        """Since the reference the windows had come by `come_px` (N, 2), and the head had deformed them by `turned_px`
+        (N, 4).
+        """
+        self.middles_px, self.come_px, self.turned_px = middles_px, come_px, turned_px
         self._windows = _centred(_sampled(crop, self.middles_px))
         self._contrast = np.maximum((self._windows**2) @ WEIGHTS, MIN_LEVELS**2)
         x, y = (self._slope(crop, *axis) for axis in ((1, 0), (0, 1)))
@@ -295,14 +301,18 @@ class _Key:
             getattr(self, name)[rows] = getattr(other, name)[rows]
         self._inverse_levels = 0.0
 
-    def fit(self, crop: Array, start: Array, noise_levels: float) -> _Fit:
-        """Find the windows in a crop, from the state (N, 6) at `start`."""
+    def towards(self, carries_px: Array) -> Array:
+        """The state (N, 6) to which a head brings the windows that carries them by so much since the reference."""
+        return np.asarray(carries_px - np.concatenate([self.come_px, self.turned_px], axis=1), np.float32)
+
+    def fit(self, crop: Array, start: Array, noise_levels: float, carries_px: Array) -> _Fit:
+        """Find the windows in a crop, from the state (N, 6) at `start`, damped towards where the head carries them."""
         self._damp(noise_levels)
-        state = start
+        state, prior = start, self.towards(carries_px)
         for _ in range(STEPS):
             error = self._error(crop, state)
             slope = (self._weighted @ error[..., None])[..., 0]
-            state = state - (self._inverse @ (slope + self._damping * state)[..., None])[..., 0]
+            state = state - (self._inverse @ (slope + self._damping * (state - prior))[..., None])[..., 0]
         left = (self._error(crop, state) ** 2) @ WEIGHTS
         unlike = np.minimum(left / self._contrast, 1)
         noise_iod = np.where(
@@ -335,7 +345,7 @@ class _Key:
         return np.asarray(slope - share[:, None] * self._windows, np.float32)
 
 
-_ROWS = ("middles_px", "come_px", "_windows", "_contrast", "_weighted", "_normal", "_chance")
+_ROWS = ("middles_px", "come_px", "turned_px", "_windows", "_contrast", "_weighted", "_normal", "_chance")
 
 
 def _arrays(fit: _Fit) -> tuple[Array, ...]:
@@ -353,6 +363,18 @@ class _Head:
         # shift x, shift y, growth, roll, yaw, pitch; small angles, orthographic
         self._x = np.stack([one, zero, x, -y, DEPTH_IOD, zero], axis=1)
         self._y = np.stack([zero, one, y, x, zero, DEPTH_IOD], axis=1)
+
+    @property
+    def shift_iod(self) -> NDArray[np.float64]:
+        """(N, 2) what the head's motion of the last frame shows in each region."""
+        return np.stack([self._x @ self._now, self._y @ self._now], axis=1)
+
+    @property
+    def carries_px(self) -> Array:
+        """(N, 6) the same as a state of the windows, shift and deformation, in px of the crop."""
+        growth, roll = self._now[2:4] * EDGE_PX
+        deformed = np.tile([growth, -roll, roll, growth], (COUNT, 1))
+        return np.asarray(np.concatenate([self.shift_iod * CROP_IOD_PX, deformed], axis=1), np.float32)
 
     def split(
         self, shift_iod: Array, noise_iod: Array, unlike: Array, since_s: float = np.inf

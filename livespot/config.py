@@ -92,14 +92,18 @@ WHOLE_VIDEO_METHODS = ("zhang2020", "mdmo")
 """They see a recording to its end before they tell anything."""
 
 
+LIVE_LOOKAHEAD_S = 0.6
+"""Look-ahead of motion where none is set and the end is not awaited."""
+
+
 class MotionSettings(_Model):
     """Spotting from the motion of the skin, without training."""
 
-    lookahead_s: Annotated[float, Field(ge=0.3)] = 0.6
-    """An expression is told so long after its offset: in that time a stronger reading may take its place. With .inf it
-    is told at the end of the recording, all readings weighed against each other; `livespot spot` does so by itself."""
-    micro_threshold: Positive = 4.0
-    macro_threshold: Positive = 4.0
+    lookahead_s: Annotated[float, Field(ge=0.3)] | None = None
+    """An expression is told so long after its offset: in that time a stronger reading may take its place. Left out, it
+    is 0.6 s live; a recording is weighed as a whole, as with .inf."""
+    micro_threshold: Positive = 3.2
+    macro_threshold: Positive = 3.2
     """Strength, in standard deviations of what moves without an expression, from which an expression is told."""
     micro_iod: Positive = 0.004
     macro_iod: Positive = 0.012

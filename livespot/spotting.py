@@ -38,7 +38,7 @@ def spot(video: str | Path, settings: Settings | None = None, fps: float | None 
 
 def with_hindsight(settings: Settings) -> Settings:
     """Settings for recordings: motion waits for the end, unless its look-ahead is given."""
-    if "lookahead_s" in settings.motion.model_fields_set:
+    if settings.motion.lookahead_s is not None:
         return settings
     motion = settings.motion.model_copy(update={"lookahead_s": math.inf})
     return settings.model_copy(update={"motion": motion})

@@ -178,7 +178,7 @@ def test_clips_of_all_sources_share_a_batch(pictures: list[Picture]) -> None:
 
 def test_each_face_of_a_picture_has_its_own_events(pictures: list[Picture], micro_pictures: list[Picture]) -> None:
     beside = [np.hstack(pair) for pair in zip(pictures, micro_pictures, strict=True)]
-    steps = run(Played(frames(beside)), settings=Settings(align=AlignSettings(max_faces=2)))
+    steps = run(Played(frames(beside)), settings=Settings(method="network", align=AlignSettings(max_faces=2)))
     left, right = sorted(
         {face.face: face.landmarks[:, 0].mean() for step in steps for face in step.faces}.items(),
         key=lambda item: item[1],

@@ -65,7 +65,7 @@ def test_nothing_is_opened_before_the_first_event_is_asked_for() -> None:
 def test_what_cannot_be_read_or_run_is_said(video: Path, settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no file missing\.mp4"):
         list(livespot.spot("missing.mp4", settings))
-    missing = Settings(infer=InferSettings(model=str(tmp_path / "missing.onnx")))
+    missing = Settings(method="network", infer=InferSettings(model=str(tmp_path / "missing.onnx")))
     with pytest.raises(EngineError, match=r"no file .*missing\.onnx"):
         list(livespot.spot(video, missing))
 

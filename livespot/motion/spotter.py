@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from livespot.config import DecodeSettings, MotionSettings
+from livespot.config import LIVE_LOOKAHEAD_S, DecodeSettings, MotionSettings
 from livespot.motion.course import bounds_s, direction, places
 from livespot.motion.search import KEPT_S, Paths, Pattern, Search, flank_cells, half_cells
 from livespot.records import Event, ExpressionType, Gap, Motion, Phase
@@ -36,7 +36,7 @@ class MotionSpotter:
     @property
     def latency_s(self) -> float:
         """Time from the offset of an expression until it is told."""
-        return self._settings.lookahead_s
+        return LIVE_LOOKAHEAD_S if self._settings.lookahead_s is None else self._settings.lookahead_s
 
     @property
     def strength(self) -> tuple[float, float]:
@@ -107,7 +107,7 @@ class MotionSpotter:
 
     def _decided(self, now_s: float) -> list[Event]:
         """Tell what has been over for long enough, the strongest of what overlaps."""
-        due_s = now_s - self._settings.lookahead_s if np.isfinite(now_s) else np.inf
+        due_s = now_s - self.latency_s if np.isfinite(now_s) else np.inf
         events: list[Event] = []
         for reading in sorted(self._pending, key=lambda one: -one.strength):
             if any(reading.is_of(other) for other in self._told):

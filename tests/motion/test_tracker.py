@@ -77,10 +77,10 @@ def grained(crop: NDArray[Any], rng: np.random.Generator) -> Picture:
 @pytest.mark.parametrize(
     ("fps", "noise_levels", "names", "measured"),
     [
-        (30.0, 1.0, EXPRESSIONS, (0.15, 0.30, 0.51, 0.45, 0.57, 0.63)),
-        (30.0, 2.0, EXPRESSIONS, (0.19, 0.31, 0.52, 0.48, 0.58, 0.64)),
-        (30.0, 4.0, EXPRESSIONS, (0.25, 0.33, 0.54, 0.54, 0.66, 0.67)),
-        (200.0, 1.0, EXPRESSIONS[:2], (0.14, 0.28, 0.50, 0.60, 0.83, 0.63)),
+        (30.0, 1.0, EXPRESSIONS, (0.15, 0.26, 0.35, 0.33, 0.40, 0.38)),
+        (30.0, 2.0, EXPRESSIONS, (0.17, 0.28, 0.37, 0.35, 0.41, 0.44)),
+        (30.0, 4.0, EXPRESSIONS, (0.21, 0.30, 0.41, 0.37, 0.45, 0.50)),
+        (200.0, 1.0, EXPRESSIONS[:2], (0.14, 0.27, 0.40, 0.42, 0.51, 0.43)),
     ],
     ids=["noise of 1 level", "noise of 2 levels", "noise of 4 levels", "200 fps"],
 )
@@ -162,23 +162,23 @@ def test_skin_that_is_covered_is_told_to_be_hidden_and_stays_and_is_found_again(
     assert np.abs(again[-4:] - usual).max() < 0.4, "0.29 was measured; within half a second it is found again"
 
 
-def test_references_that_wear_out_are_renewed_and_leave_no_drift() -> None:
+def test_skin_that_looks_unlike_for_long_is_the_new_reference_and_leaves_no_drift() -> None:
     rng = np.random.default_rng(1)
     tracker, face, t_s = RegionTracker(), still()[0], 0.0
     told([face], tracker)
-    for _ in range(10):
+    for _ in range(2):
         look = other_look(face.crop, rng)
         motions = []
-        for _ in range(9):
+        for _ in range(36):
             t_s += 1 / FPS
             motions += told([replace(face, crop=grained(look, rng), t_s=t_s)], tracker)
         assert np.median(motions[0].unlike) > 0.35, "other skin than before"
         assert np.median(motions[-1].unlike) < 0.1, "it has become the reference"
-    back = [replace(face, crop=grained(face.crop, rng), t_s=t_s + 0.25 * (1 + index)) for index in range(100)]
+    back = [replace(face, crop=grained(face.crop, rng), t_s=t_s + 0.1 * (1 + index)) for index in range(250)]
     motions = told(back, tracker)
-    assert rms(displacements(motions[80:])) < 0.15, "0.07 was measured"
-    steps = np.diff(displacements(motions), axis=0)
-    assert np.linalg.norm(steps, axis=-1).max() < 0.6, "0.3 was measured: what had drifted is let out slowly"
+    assert rms(displacements(motions[200:])) < 0.12, "0.06 was measured"
+    steps = np.diff(displacements(motions[20:]), axis=0)
+    assert np.linalg.norm(steps, axis=-1).max() < 0.5, "0.25 was measured: what had drifted is let out slowly"
 
 
 def test_reset_takes_another_reference() -> None:

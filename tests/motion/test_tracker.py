@@ -98,7 +98,7 @@ def test_large_motion_is_told_in_full_and_in_its_direction() -> None:
     made, told_iod = film(30.0, 1.0)
     far = np.linalg.norm(made.true_iod, axis=-1) > 0.04
     share = (told_iod * made.true_iod).sum(axis=-1)[far] / (made.true_iod**2).sum(axis=-1)[far]
-    assert np.median(share) == pytest.approx(1.0, abs=0.06)
+    assert np.median(share) == pytest.approx(1.0, abs=0.05)
 
 
 def test_30_and_200_frames_a_second_tell_the_same_at_the_same_time() -> None:
@@ -109,14 +109,14 @@ def test_30_and_200_frames_a_second_tell_the_same_at_the_same_time() -> None:
     after = np.minimum(before + 1, len(fast_s) - 1)
     share = ((np.array(slow_s) - np.array(fast_s)[before]) * 200.0)[:, None, None]
     differ = (1 - share) * fast_iod[before] + share * fast_iod[after] - slow_iod
-    assert rms(100 * differ) < 0.12, "0.07 was measured"
+    assert rms(100 * differ) < 0.1, "0.06 was measured"
 
 
 def test_a_still_face_moves_by_no_more_than_the_noise_that_is_stated() -> None:
     motions = told(still())[1:]
     ratio = np.abs(displacements(motions)) / (100 * np.array([motion.noise_iod for motion in motions])[..., None])
-    assert 0.3 < np.median(ratio) < 3, "0.8 was measured; noise that is normal has 0.67"
-    assert rms(displacements(motions)) < 0.15, "0.10 was measured"
+    assert 0.25 < np.median(ratio) < 2, "0.5 was measured; noise that is normal has 0.67"
+    assert rms(displacements(motions)) < 0.13, "0.08 was measured"
 
 
 def test_a_head_that_moves_in_the_plane_leaves_nothing_in_its_skin_and_is_told() -> None:
@@ -128,13 +128,13 @@ def test_a_head_that_moves_in_the_plane_leaves_nothing_in_its_skin_and_is_told()
         for phase in phases
     ]
     seen = told(faces(noisy([astronaut().shown(motion) for motion in motions])))
-    assert rms(displacements(seen)) < 0.2, "0.16 was measured"
+    assert rms(displacements(seen)) < 0.18, "0.12 was measured"
     heads = np.array([motion.head for motion in seen])
     true = [5 * np.sin(phases) / IOD_PX, 3 * np.sin(phases / 2) / IOD_PX, np.log(1 + 0.05 * np.sin(phases / 3)),
             np.radians(4 * np.sin(phases / 1.3))]  # fmt: skip
     np.testing.assert_allclose(heads[:, 2:4].T, true[2:], atol=0.004)
     np.testing.assert_allclose(heads[:, :2].T, true[:2], atol=0.015)
-    assert np.abs(heads[:, 4:]).max() < 0.03
+    assert np.abs(heads[:, 4:]).max() < 0.02
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(0.6, 0.0), (0.6, 60.0), (1.0, -40.0)], ids=["less", "flat", "dark"])
@@ -142,7 +142,7 @@ def test_light_that_is_switched_moves_nothing(gain: float, offset: float) -> Non
     bright = astronaut().shown(astronaut().at())
     switched = np.clip(gain * bright + offset, 0, 255).astype(np.uint8)
     motions = told(faces(noisy([bright] * 10 + [switched] * 15)))
-    assert rms(displacements(motions[10:])) < 0.16, "0.10 to 0.12 was measured"
+    assert rms(displacements(motions[10:])) < 0.16, "0.09 to 0.11 was measured"
 
 
 @pytest.mark.parametrize("frames", [5, 25], ids=["a hand that passes", "most of a second"])
@@ -158,8 +158,8 @@ def test_skin_that_is_covered_is_told_to_be_hidden_and_stays_and_is_found_again(
     usual = held.mean(axis=0)
     assert np.linalg.norm(usual, axis=1).min() > 2
     assert unlike[20:30].max() < 0.1 and unlike[30:35].min() > 0.6 and unlike[-4:].max() < 0.1
-    assert np.abs(covered - usual).max() < 0.35, "0.23 was measured"
-    assert np.abs(again[-4:] - usual).max() < 0.4, "0.29 was measured; within half a second it is found again"
+    assert np.abs(covered - usual).max() < 0.25, "0.13 was measured"
+    assert np.abs(again[-4:] - usual).max() < 0.3, "0.16 was measured"
 
 
 def test_skin_that_looks_unlike_for_long_is_the_new_reference_and_leaves_no_drift() -> None:

@@ -305,14 +305,24 @@ def doctor(as_json: JsonOption = False) -> None:
     raise typer.Exit(exit_code(findings))
 
 
-@app.command(epilog=_examples("livespot bench", "livespot bench --clip interview.mp4 --json out.json"))
+benches = typer.Typer(rich_markup_mode="rich")
+app.add_typer(benches, name="bench")
+
+
+@benches.callback(
+    invoke_without_command=True,
+    epilog=_examples("livespot bench", "livespot bench --clip interview.mp4 --json out.json"),
+)
 def bench(
+    context: typer.Context,
     clip: Annotated[Path | None, typer.Option(help="Video with one face; left out, the virtual camera's.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures as JSON.")] = None,
     frames: Annotated[int, typer.Option(min=500, help="Frames of the memory test, the clip looped.")] = 10_000,
     model: ModelOption = None,
 ) -> None:
-    """Measure speed, latency, alignment, motion and memory on this machine."""
+    """Measure speed, latency, alignment, motion and memory on this machine, or what a command names."""
+    if context.invoked_subcommand is not None:
+        return
     from livespot.bench import errors_to_rich, measure, to_rich
 
     _check_output(json_file)
@@ -320,11 +330,46 @@ def bench(
     with _progress() as progress:
         task = progress.add_task("bench", total=None)
         figures = measure(clip, chosen, frames, lambda what: progress.update(task, description=what))
-    if json_file:
-        with replacing(json_file) as part:
-            part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    _write_json(json_file, figures)
     out.print(to_rich(figures))
     out.print(errors_to_rich(figures))
+
+
+@benches.command(
+    "spotting",
+    epilog=_examples("livespot bench spotting --faces portraits/ --clips clips/ --json spotting.json"),
+)
+def bench_spotting(
+    faces: Annotated[Path | None, typer.Option(help="Folder of portraits, one face each: they are animated.")] = None,
+    clips: Annotated[Path | None, typer.Option(help="Folder of videos of a face: its skin is moved.")] = None,
+    videos: Annotated[int, typer.Option(min=1, help="Portraits; the rest grows with them.")] = 12,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures as JSON.")] = None,
+    model: ModelOption = None,
+) -> None:
+    """Compare all methods where it is known what is shown, which takes about ten minutes. All of it is synthetic."""
+    _check_output(json_file)
+    chosen = _settings(None, {"infer.model": model}, None)
+    if faces is None and clips is None:
+        raise SettingsError("nothing to spot in: give --faces, a folder of portraits, or --clips, one of videos")
+    from livespot.bench import spotting
+    from livespot.infer import OnnxScorer
+
+    with OnnxScorer(chosen.infer) as scorer, _progress() as progress:
+        trial = spotting.Trial(faces, clips, videos, chosen, scorer)
+        task = progress.add_task("frames", total=trial.frames)
+        for _ in trial:
+            progress.advance(task)
+        figures = trial.figures()
+    _write_json(json_file, figures)
+    out.print(spotting.to_rich(figures))
+    for note in trial.notes:
+        err.print(f"[yellow]left out:[/] {escape(note)}")
+
+
+def _write_json(file: Path | None, figures: dict[str, Any]) -> None:
+    if file is not None:
+        with replacing(file) as part:
+            part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 @app.command(epilog=_examples("livespot train configs/train/yap2022.yaml --faces portraits/ --out runs/yap2022"))

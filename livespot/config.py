@@ -102,8 +102,8 @@ class MotionSettings(_Model):
     lookahead_s: Annotated[float, Field(ge=0.3)] | None = None
     """An expression is told so long after its offset: in that time a stronger reading may take its place. Left out, it
     is 0.6 s live; a recording is weighed as a whole, as with .inf."""
-    micro_threshold: Positive = 3.2
-    macro_threshold: Positive = 3.2
+    micro_threshold: Positive = 2.8
+    macro_threshold: Positive = 2.8
     """Strength, in standard deviations of what moves without an expression, from which an expression is told."""
     micro_iod: Positive = 0.004
     macro_iod: Positive = 0.012

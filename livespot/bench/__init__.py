@@ -1,4 +1,4 @@
-"""What livespot costs, how still it holds a face and how far off its motion is, measured on this machine."""
+"""What livespot costs, how still it holds a face, how far off its motion is and how well it spots, measured."""
 
 from livespot.bench.alignment import known_path, plain_crop, residual_px, step_followed, wander_px
 from livespot.bench.figures import errors_to_rich, measure, to_rich

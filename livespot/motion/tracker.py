@@ -33,7 +33,7 @@ Array = NDArray[np.float32]
 SMOOTH_PX = 0.5
 """Crops are smoothed by so much: linear interpolation between pixels is then good to a hundredth of one."""
 
-STEPS = 4
+STEPS = 3
 """Gauss-Newton steps a frame, from where the frame before ended."""
 
 SKIN_IOD, STRETCH_IOD = 0.09, 0.027

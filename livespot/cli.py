@@ -342,7 +342,7 @@ def bench(
 def bench_spotting(
     faces: Annotated[Path | None, typer.Option(help="Folder of portraits, one face each: they are animated.")] = None,
     clips: Annotated[Path | None, typer.Option(help="Folder of videos of a face: its skin is moved.")] = None,
-    videos: Annotated[int, typer.Option(min=1, help="Portraits; the rest grows with them.")] = 12,
+    videos: Annotated[int, typer.Option(min=1, help="Portraits; the rest grows with them.")] = 8,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures as JSON.")] = None,
     model: ModelOption = None,
 ) -> None:

@@ -100,8 +100,8 @@ class MotionSettings(_Model):
     """Spotting from the motion of the skin, without training."""
 
     lookahead_s: Annotated[float, Field(ge=0.3)] | None = None
-    """An expression is told so long after its offset: in that time a stronger reading may take its place. Left out, it
-    is 0.6 s live; a recording is weighed as a whole, as with .inf."""
+    """An expression is told so long after its offset, a long one 0.6 times its length: in that time a stronger reading
+    may take its place. Left out, it is 0.6 s live; a recording is weighed as a whole, as with .inf."""
     micro_threshold: Positive = 2.8
     macro_threshold: Positive = 2.8
     """Strength, in standard deviations of what moves without an expression, from which an expression is told."""

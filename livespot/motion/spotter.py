@@ -17,14 +17,19 @@ from livespot.records import Event, ExpressionType, Gap, Motion, Phase
 OVERLAP = 0.2
 """Readings that share more than this part of the shorter one are of one expression."""
 
+LONG_WAIT = 0.6
+"""A long expression is not told before this share of its length has passed after it: a reading at the next longer scale
+takes so long to be complete."""
+
 _ROUNDING_S = 1e-6
 
 
 class MotionSpotter:
     """Expressions of one face, from its regional motion.
 
-    An expression is told, all phases at once, `lookahead_s` of the settings after its offset: in that time a stronger
-    reading may take its place. Where that is infinite all is told by `flush`, for recordings.
+    An expression is told, all phases at once, `latency_s` after its offset, or `LONG_WAIT` times its length where that is
+    longer: in that time a stronger reading may take its place. Where the look-ahead is infinite all is told by `flush`,
+    for recordings.
     """
 
     def __init__(self, settings: MotionSettings, durations: DecodeSettings, source: str, face: int) -> None:
@@ -35,7 +40,7 @@ class MotionSpotter:
 
     @property
     def latency_s(self) -> float:
-        """Time from the offset of an expression until it is told."""
+        """Time from the offset of an expression until it is told, unless it is long."""
         return LIVE_LOOKAHEAD_S if self._settings.lookahead_s is None else self._settings.lookahead_s
 
     @property
@@ -107,12 +112,11 @@ class MotionSpotter:
 
     def _decided(self, now_s: float) -> list[Event]:
         """Tell what has been over for long enough, the strongest of what overlaps."""
-        due_s = now_s - self.latency_s if np.isfinite(now_s) else np.inf
         events: list[Event] = []
         for reading in sorted(self._pending, key=lambda one: -one.strength):
             if any(reading.is_of(other) for other in self._told):
                 self._pending.remove(reading)
-            elif reading.offset.t_s <= due_s + _ROUNDING_S:
+            elif now_s >= reading.offset.t_s + self._wait_s(reading) - _ROUNDING_S or now_s == np.inf:
                 self._pending.remove(reading)
                 if not any(reading.is_of(other) for other in self._pending if other.strength > reading.strength):
                     self._told.append(reading)
@@ -121,6 +125,9 @@ class MotionSpotter:
             [one for one in self._told if one.offset.t_s > self._frames[-1].t_s - KEPT_S] if self._frames else []
         )
         return sorted(events, key=lambda event: event.onset_s)
+
+    def _wait_s(self, reading: "_Reading") -> float:
+        return max(self.latency_s, LONG_WAIT * (reading.offset.t_s - reading.onset.t_s))
 
     def _events(self, reading: "_Reading") -> list[Event]:
         """All phases of an expression."""

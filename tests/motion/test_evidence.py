@@ -88,9 +88,8 @@ def test_wrong_bounds_are_moved_onto_the_movement(
     wrong = proposed(3.0 + early * long_s, 3.0 + 0.55 * long_s, 3.0 + (1 + late) * long_s, fps)
     right = own.refined(wrong)
     true_s = 3.0 + np.array([0, 0.5, 1]) * long_s
-    np.testing.assert_allclose(
-        bounds_s(right), true_s, atol=0.05 + 0.2 * long_s
-    )  # flanks that are moved themselves keep it from more
+    near_s = 0.05 + 0.2 * long_s  # before and after are taken from beyond wrong bounds, where the skin has moved
+    np.testing.assert_allclose(bounds_s(right), true_s, atol=near_s)
     assert np.abs(bounds_s(right) - true_s).sum() < np.abs(bounds_s(wrong) - true_s).sum()
     assert set(right.regions) == places(regions)
     frames = np.array([right.onset_frame, right.apex_frame, right.offset_frame])
@@ -106,12 +105,6 @@ def test_an_open_event_stays_as_it_is() -> None:
     own = seen(motions(regular(30.0, 6.0), [Movement(bump(3.0, 0.5), 0.03, SMILE)]))
     opened = replace(proposed(2.8, 3.2, 3.6), phase="open", offset_s=None, offset_frame=None)
     assert own.refined(opened) == opened
-
-
-def test_bounds_stay_where_the_skin_sinks_back_from_before_and_after() -> None:
-    event = proposed(2.8, 3.2, 3.6)
-    own = seen(motions(regular(30.0, 6.0), [Movement(step(3.2, 0.05), 0.03, SMILE)]))
-    np.testing.assert_array_equal(bounds_s(own.refined(event)), bounds_s(event))
 
 
 def test_bounds_stay_where_the_movement_is_another_one() -> None:

@@ -411,8 +411,12 @@ def _files(folder: Path, endings: Sequence[str], what: str) -> list[Path]:
 
 
 def _frame_count(path: Path) -> int:
-    with VideoFile(path, path.stem) as source:
-        return source.frame_count or 0
+    """As far as it is known beforehand. What cannot be read is told when its turn comes."""
+    try:
+        with VideoFile(path, path.stem) as source:
+            return source.frame_count or 0
+    except SourceError:
+        return 0
 
 
 def _meshes(path: Path) -> list[Landmarks | None]:

@@ -34,6 +34,7 @@ from livespot.errors import SourceError
 from livespot.infer import Scorer
 from livespot.motion.baselines import BASELINES, WholeVideo
 from livespot.motion.evidence import Evidence
+from livespot.motion.search import STRENGTH_DELAY_S
 from livespot.motion.spotter import MotionSpotter
 from livespot.motion.tracker import RegionTracker
 from livespot.normalise import local_contrast
@@ -310,7 +311,7 @@ class _Watched:
 
     @property
     def delay_s(self) -> float:
-        return 0.0 if self._decoder is None else self._decoder.latency_s
+        return STRENGTH_DELAY_S if self._decoder is None else self._decoder.latency_s
 
     def clips(self, face: Face) -> list[Clip]:
         """Measure the motion of a face, normalise and buffer it; what is to be scored."""

@@ -175,7 +175,8 @@ def _draw_scores(axes: "Axes", trace: Trace, thresholds: tuple[float, float]) ->
     for kind, threshold in zip(COLOURS, thresholds, strict=True):
         raw, smoothed = trace.curves(kind)
         axes.axhline(threshold, color=COLOURS[kind], **THRESHOLD_STYLE)
-        axes.plot(*_broken(trace.t_s, raw), color=COLOURS[kind], linewidth=0.6, alpha=0.35)
+        if not np.array_equal(raw, smoothed):  # motion has no other scores
+            axes.plot(*_broken(trace.t_s, raw), color=COLOURS[kind], linewidth=0.6, alpha=0.35)
         axes.plot(*_broken(trace.t_s - trace.delay_s, smoothed), color=COLOURS[kind], linewidth=1.5)
 
 

@@ -13,8 +13,9 @@ LEADING = 0.5
 
 EDGE = 0.15
 """Share of the peak below which the course is neutral."""
-BEYOND = 0.15
-"""It began earlier than that by this share of the time from there to its peak, and ended later likewise."""
+BEYOND = 0.3
+"""It began earlier than that by this share of the time from there to its peak, and ended later likewise: a rise that
+begins and ends gently, as a raised cosine does, takes so long below the edge."""
 
 
 def direction(moved_iod: Array, evidence: Array) -> Array:

@@ -51,6 +51,8 @@ RETURNED, GONE = 0.5, 1.5
 """A group's pattern counts in full up to this ratio of what is unreturned to it, and not at all from the other."""
 LONE = 2.5
 """A group is at most so many times as strong as without its strongest region: hair or a shadow moves one alone."""
+STRENGTH_DELAY_S = 0.5
+"""How long ago the strengths that are shown belong."""
 LEADING_GROUPS = 2
 """The strength of a pattern is that of so many of its strongest groups."""
 FAINT = 2.0
@@ -174,10 +176,15 @@ class Search:
 
     @property
     def strengths(self) -> tuple[float, float]:
-        """The strongest patterns that have just ended, among the scales of micro- and of macro-expressions."""
+        """The strongest patterns around `STRENGTH_DELAY_S` ago, among the scales of micro- and of macro-expressions.
+
+        A pattern is known half its reach after its middle: of the longest scales it is the newest that are.
+        """
         if not self._looks:
             return 0.0, 0.0
-        strength = self._looks[-1].strength
+        strength = np.array(
+            [self._looks[-min(back, len(self._looks))].strength[scale] for scale, back in enumerate(_BACK)]
+        )
         return float(strength[:_MICRO_SCALES].max()), float(strength[_MICRO_SCALES:].max())
 
     def look(self, paths: Paths, edge: int) -> Iterator[Pattern]:
@@ -281,5 +288,6 @@ _SPANS_S = (_EDGES[:, 1::2] - _EDGES[:, ::2]) / GRID_HZ
 """(scales, 3): length of before, within, after."""
 _REACH = [-int(edges[0]) for edges in _EDGES]
 _WAIT = [max(min(round(PEAK_S * GRID_HZ), half_cells(scale) // 2), 1) for scale in range(len(SCALES_S))]
+_BACK = [max(round(STRENGTH_DELAY_S * GRID_HZ) - reach // 2, 0) + 1 for reach in _REACH]
 _UNREST_IOD = UNREST_IOD * (np.array(SCALES_S) / 0.3) ** UNREST_POWER
 _MICRO_SCALES = sum(scale_s <= LONGEST_MICRO_S for scale_s in SCALES_S)

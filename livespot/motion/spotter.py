@@ -27,9 +27,9 @@ _ROUNDING_S = 1e-6
 class MotionSpotter:
     """Expressions of one face, from its regional motion.
 
-    An expression is told, all phases at once, `latency_s` after its offset, or `LONG_WAIT` times its length where that is
-    longer: in that time a stronger reading may take its place. Where the look-ahead is infinite all is told by `flush`,
-    for recordings.
+    An expression is told, all phases at once, `latency_s` after its offset, or `LONG_WAIT` times its length where that
+    is longer: in that time a stronger reading may take its place. Where the look-ahead is infinite all is told by
+    `flush`, for recordings.
     """
 
     def __init__(self, settings: MotionSettings, durations: DecodeSettings, source: str, face: int) -> None:
@@ -45,7 +45,7 @@ class MotionSpotter:
 
     @property
     def strength(self) -> tuple[float, float]:
-        """Evidence for a micro- and a macro-expression that ends now, [0, 1); at 0.5 it is enough."""
+        """Evidence for a micro- and a macro-expression around `STRENGTH_DELAY_S` ago, [0, 1); at 0.5 it is enough."""
         micro, macro = self._search.strengths
         return _share(micro, self._settings.micro_threshold), _share(macro, self._settings.macro_threshold)
 

@@ -87,7 +87,7 @@ def test_a_movement_that_returns_is_one_event_with_its_bounds_and_places(
 ) -> None:
     [event] = closed(motions(times(regular(fps, 6.0)), [Movement(bump(2.513, long_s), size_iod, regions)]))
     true_s = 2.513 + np.array([0, long_s / 2, long_s])
-    near_s = max(2 / min(fps, 30), long_s / 7)  # the feet of a long bump are flat: it leaves noise later
+    near_s = max(2 / min(fps, 30), long_s / 13)  # the feet of a long bump are flat: it leaves noise later
     assert event.type == kind
     np.testing.assert_allclose(bounds_s(event), true_s, atol=near_s)
     assert set(event.regions) == places(regions)
@@ -230,15 +230,12 @@ def various(seed: int, fps: float = 30.0) -> list[Motion]:
 def test_an_event_is_told_once_the_lookahead_has_passed(lookahead_s: float) -> None:
     own = spotter(lookahead_s)
     assert own.latency_s == lookahead_s
-    waits_s = [
-        event.decided_s - event.offset_s
-        for motion in various(1)
-        for event in own.push(motion)
-        if event.offset_s is not None
-    ]
+    all_told = [event for motion in various(1) for event in own.push(motion)]
+    waits_s = [event.decided_s - event.offset_s for event in all_told if event.offset_s is not None]
+    lengths_s = [event.offset_s - event.onset_s for event in all_told if event.offset_s is not None]
     assert len(waits_s) >= 4
     assert min(waits_s) >= lookahead_s - 1e-6
-    assert max(waits_s) < max(lookahead_s, 0.6) + 0.3, "the filter itself looks beyond a long movement"
+    assert max(wait_s - max(lookahead_s, long_s) for wait_s, long_s in zip(waits_s, lengths_s, strict=True)) < 0.1
 
 
 def test_without_end_all_is_told_by_flush() -> None:
@@ -249,10 +246,10 @@ def test_without_end_all_is_told_by_flush() -> None:
     assert onsets_s == sorted(onsets_s)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, 3, 5])
-def test_live_and_offline_tell_the_same_where_the_lookahead_is_long_enough(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(6))
+def test_live_and_offline_tell_the_same(seed: int) -> None:
     made = various(seed)
-    live, offline = closed(made, 1.0), closed(made, OFFLINE)
+    live, offline = closed(made), closed(made, OFFLINE)
     assert [event.type for event in live] == [event.type for event in offline]
     assert len(live) == 5
     for one, other in zip(live, offline, strict=True):
@@ -261,10 +258,10 @@ def test_live_and_offline_tell_the_same_where_the_lookahead_is_long_enough(seed:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_30_and_200_frames_a_second_tell_the_same(seed: int) -> None:
-    slow, fast = closed(various(seed), OFFLINE), closed(various(seed, 200.0), OFFLINE)
+    slow, fast = closed(various(seed)), closed(various(seed, 200.0))
     assert [(event.type, set(event.regions)) for event in slow] == [(event.type, set(event.regions)) for event in fast]
     for one, other in zip(slow, fast, strict=True):
-        np.testing.assert_allclose(bounds_s(one), bounds_s(other), atol=3 / 30)
+        np.testing.assert_allclose(bounds_s(one), bounds_s(other), atol=4 / 30)
 
 
 def test_skin_that_is_hidden_tells_nothing() -> None:

@@ -12,8 +12,8 @@ The deformation is there because the motion of skin changes within a window: a s
 that happens to lie in it (this halves the error). Both are damped towards the head's motion, by what skin does and by
 the noise of the picture: where there is no texture to measure by, a region goes with the head rather than tremble.
 
-A key is kept as long as it fits. A head that turns wears it out: the next key continues where the last one was, and as
-soon as the first one fits again it is taken again, so that errors do not add up.
+A window is kept as long as it fits. A head that turns or a mouth that opens wears it out: the next one goes on where
+the last one was, and as soon as the first one fits again it is taken again, so that errors do not add up.
 """
 
 from copy import copy
@@ -68,20 +68,16 @@ HEAD_STEPS = 4
 TAILS = 2.0
 """Degrees of freedom of the Student distribution with which regions leave the head's motion to the others."""
 
-WORN = 0.35
-"""A key is worn when the rigid windows have lost this share of their contrast to what does not fit, at the median,"""
-WORN_S = 0.2
-"""for so long. A hidden one may be behind a hand that passes:"""
+WORN, WORN_S = 0.35, 0.2
+"""A window is worn when it has been unlike its region by this share for so long."""
 HIDDEN_S = 1.0
-"""after so long what is seen there is taken for its new look."""
-FITS = 0.2
-"""The first key is taken again when it fits as well as this."""
+"""A hidden one may be behind a hand that passes: after so long what is seen there is taken for its new look."""
 ASTRAY_IOD, ASTRAY_S = 0.1, 1.0
 """A window that has been so far from its landmarks for so long is not on its skin any more."""
-RETRY_S = 0.5
-"""How often that is tried."""
+FITS, RETRY_S = 0.2, 0.5
+"""The first window is tried again every so often, and taken when it is unlike its region by no more than this share."""
 BLEED_S = 5.0
-"""Time constant with which the difference is let out."""
+"""Time constant with which the difference that this makes is let out."""
 
 
 def _window() -> tuple[Array, Array]:
@@ -125,39 +121,14 @@ class RegionTracker:
     """The motion of a frame is told when it comes."""
 
     def __init__(self) -> None:
-        self._start: Array
-        self._last_known_px: Array
-        self._noise_levels: float
-        self._last_s: float
-        self._left: NDArray[np.float64]
-        self.reset()
+        self._windows: _Windows | None = None
 
     def push(self, face: Face) -> list[Motion]:
-        """The motion of this face since the reference."""
+        """The motion of this face since the reference; the first face is the reference."""
         crop = _float32(cv2.GaussianBlur(face.crop.astype(np.float32), (0, 0), SMOOTH_PX))
-        if self._key is None:
-            self._begin(crop, face)
-        assert self._key is not None
-        fit = self._key.fit(crop, self._start, self._noise_levels, self._head.carries_px)
-        self._noise_levels += NOISE_PACE * (max(float(np.sqrt(np.median(fit.left))), MIN_LEVELS) - self._noise_levels)
-        self._last_known_px = np.where(fit.hidden[:, None], self._last_known_px, self._key.come_px + fit.state[:, :2])
-        fit = self._renewed(crop, face, fit)
-        jump_px = self._bleed(face.t_s)
-        shift_iod = (self._last_known_px + jump_px) / CROP_IOD_PX
-        left, head = self._head.split(shift_iod, fit.noise_iod, fit.unlike, face.t_s - self._last_s)
-        self._last_s = face.t_s
-        self._left = left = np.where(fit.hidden[:, None], self._left, left)
-        carried_px = (self._head.shift_iod + left) * CROP_IOD_PX - jump_px
-        self._last_known_px = np.where(fit.hidden[:, None], carried_px, self._last_known_px).astype(np.float32)
-        self._start = np.where(fit.hidden[:, None], self._key.towards(self._head.carries_px), fit.state)
-        seen = slice(EXPRESSIVE_COUNT)
-        return [
-            Motion(
-                left[seen].astype(np.float32), fit.noise_iod[seen], fit.unlike[seen],
-                np.concatenate([self._pose(face), head[4:]]).astype(np.float32),
-                face.face, face.source, face.index, face.t_s, face.arrival_s,
-            )
-        ]  # fmt: skip
+        if self._windows is None:
+            self._windows = _Windows(crop, face)
+        return [self._windows.follow(crop, face)]
 
     def flush(self) -> list[Motion]:
         """Nothing is held back."""
@@ -165,37 +136,64 @@ class RegionTracker:
 
     def reset(self) -> None:
         """Forget the reference."""
-        self._start = np.zeros((COUNT, 6), np.float32)
-        self._last_known_px = np.zeros((COUNT, 2), np.float32)
-        self._left = np.zeros((COUNT, 2))
-        self._first: _Key | None = None
-        self._key: _Key | None = None
-        self._noise_levels = 1.0
+        self._windows = None
 
-    def _begin(self, crop: Array, face: Face) -> None:
+
+class _Windows:
+    """The windows of one face since a reference: which crop each is sought by, and how far each has come."""
+
+    def __init__(self, crop: Array, face: Face) -> None:
         middles_px = _middles_px(face)
         self._first = _Key(crop, middles_px, np.zeros((COUNT, 2), np.float32), np.zeros((COUNT, 4), np.float32))
         self._key = self._first.copy()
         self._head = _Head((middles_px - CROP_EYES_PX) / CROP_IOD_PX)
+        self._began = invert(face.transform)
+        self._noise_levels = 1.0
+        self._start = np.zeros((COUNT, 6), np.float32)
+        self._come_px = np.zeros((COUNT, 2), np.float32)
+        """How far each had come when it was seen last, or where the head took it since."""
+        self._left_iod = np.zeros((COUNT, 2))
         self._jump_px = np.zeros((COUNT, 2), np.float32)
         self._renewed_rows = np.zeros(COUNT, np.bool_)
-        self._fitted_s = np.full(COUNT, face.t_s)
-        self._placed_s = np.full(COUNT, face.t_s)
-        self._tried_s = self._bled_s = face.t_s
-        self._began = invert(face.transform)
-        self._last_s = -np.inf
+        self._fitted_s, self._placed_s = np.full((2, COUNT), face.t_s)
+        self._tried_s, self._last_s = face.t_s, -np.inf
+
+    def follow(self, crop: Array, face: Face) -> Motion:
+        """The motion of the next face."""
+        fit = self._key.fit(crop, self._start, self._noise_levels, self._head.carries_px)
+        self._noise_levels += NOISE_PACE * (max(float(np.sqrt(np.median(fit.left))), MIN_LEVELS) - self._noise_levels)
+        self._come_px = np.where(fit.hidden[:, None], self._come_px, self._key.come_px + fit.state[:, :2])
+        fit = self._renewed(crop, face, fit)
+        since_s, self._last_s = face.t_s - self._last_s, face.t_s
+        self._jump_px *= np.float32(np.exp(-since_s / BLEED_S))
+        shift_iod = (self._come_px + self._jump_px) / CROP_IOD_PX
+        left_iod, head = self._head.split(shift_iod, fit.noise_iod, fit.unlike, since_s)
+        self._go_on(fit, left_iod)
+        seen = slice(EXPRESSIVE_COUNT)
+        return Motion(
+            self._left_iod[seen].astype(np.float32), fit.noise_iod[seen], fit.unlike[seen],
+            np.concatenate([self._pose(face), head[4:]]).astype(np.float32),
+            face.face, face.source, face.index, face.t_s, face.arrival_s,
+        )  # fmt: skip
+
+    def _go_on(self, fit: "_Fit", left_iod: NDArray[np.float64]) -> None:
+        """Where each window starts at the next face: hidden ones go with the head, and have moved no further on it."""
+        hidden = fit.hidden[:, None]
+        self._left_iod = np.where(hidden, self._left_iod, left_iod)
+        carried_px = (self._head.shift_iod + self._left_iod) * CROP_IOD_PX - self._jump_px
+        self._come_px = np.where(hidden, carried_px, self._come_px).astype(np.float32)
+        self._start = np.where(hidden, self._key.towards(self._head.carries_px), fit.state)
 
     def _renewed(self, crop: Array, face: Face, fit: "_Fit") -> "_Fit":
         """The fit, by other windows where these are worn or astray or the first ones fit again."""
-        assert self._key is not None and self._first is not None
         t_s, middles_px = face.t_s, _middles_px(face)
         astray_px = np.linalg.norm(self._key.middles_px + fit.state[:, :2] - middles_px, axis=1)
         self._placed_s[astray_px < ASTRAY_IOD * CROP_IOD_PX] = t_s
         self._fitted_s[fit.unlike < WORN] = t_s
-        patience_s = np.where(fit.hidden, HIDDEN_S, WORN_S)
-        worn, astray = t_s - self._fitted_s >= patience_s, t_s - self._placed_s >= ASTRAY_S
+        worn = t_s - self._fitted_s >= np.where(fit.hidden, HIDDEN_S, WORN_S)
+        astray = t_s - self._placed_s >= ASTRAY_S
         if worn.any() or astray.any():
-            new = _Key(crop, middles_px, self._last_known_px, self._head.carries_px[:, 2:])
+            new = _Key(crop, middles_px, self._come_px, self._head.carries_px[:, 2:])
             fit = self._renew(new, crop, fit, worn | astray)
             self._first.take(self._key, astray)  # those were never, or are no more, what to return to
             self._renewed_rows = (self._renewed_rows | worn) & ~astray
@@ -207,32 +205,24 @@ class RegionTracker:
 
     def _renew(self, new: "_Key", crop: Array, fit: "_Fit", rows: NDArray[np.bool_]) -> "_Fit":
         """The fit, with some windows of a new key, which go on from the motion told last."""
-        assert self._key is not None
         self._key.take(new, rows)
         here = np.zeros((COUNT, 6), np.float32)
         return fit.taking(new.fit(crop, here, self._noise_levels, self._head.carries_px), rows)
 
     def _return(self, crop: Array, fit: "_Fit") -> "_Fit":
         """The first windows again, where they fit; what errors have added up to is let out slowly."""
-        assert self._key is not None and self._first is not None
         start = np.zeros((COUNT, 6), np.float32)
-        start[:, :2] = self._last_known_px - self._first.come_px
+        start[:, :2] = self._come_px - self._first.come_px
         again = self._first.fit(crop, start, self._noise_levels, self._head.carries_px)
         come_px = self._first.come_px + again.state[:, :2]
         rows = self._renewed_rows & (again.unlike < FITS)
         if not rows.any():
             return fit
-        self._jump_px[rows] += self._last_known_px[rows] - come_px[rows]
-        self._last_known_px[rows] = come_px[rows]
+        self._jump_px[rows] += self._come_px[rows] - come_px[rows]
+        self._come_px[rows] = come_px[rows]
         self._key.take(self._first, rows)
         self._renewed_rows &= ~rows
         return fit.taking(again, rows)
-
-    def _bleed(self, t_s: float) -> Array:
-        """What is left of the jumps when first windows were taken again: motion told stays smooth."""
-        self._jump_px *= np.float32(np.exp(-(t_s - self._bled_s) / BLEED_S))
-        self._bled_s = t_s
-        return self._jump_px
 
     def _pose(self, face: Face) -> NDArray[np.float64]:
         """Shift x, y in IOD, growth and roll in the plane of the picture, since the reference: (4,)."""

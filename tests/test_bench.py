@@ -21,7 +21,7 @@ from tests.portraits import SIZE_PX, astronaut
 KEYS = {"facemesh_fps", "pipeline_fps", "stages_ms", "latency_ms", "alignment", "rss_mb", "machine"} | {
     "flows_ms", "displacement_error_percent",
 }  # fmt: skip
-STAGES = {"capture", "align", "motion", "normalise", "buffer", "infer", "decode", "publish"}
+STAGES = {"capture", "align", "motion", "spot", "normalise", "buffer", "infer", "decode", "publish"}
 
 
 def test_residual_motion_of_crops_shifted_by_a_known_amount_is_that_amount() -> None:

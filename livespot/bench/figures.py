@@ -35,6 +35,7 @@ from livespot.landmarks import (
     FaceMesh,
 )
 from livespot.live import serve
+from livespot.motion.spotter import MotionSpotter
 from livespot.motion.tracker import RegionTracker
 from livespot.normalise import local_contrast
 from livespot.pipeline import Pipeline
@@ -148,12 +149,15 @@ def _stages(
     """Seconds that each stage took, one after the other, frame by frame; `align` is told with the faces."""
     buffer = ClipBuffer(scorer.clip)
     tracker = RegionTracker()
+    spotter = MotionSpotter(settings.motion, settings.decode, "bench", 0)
     decoder = Decoder(settings.decode, scorer.calibration, "bench", 0)
     watch = _StopWatch()
     with Publisher("tcp://127.0.0.1:*") as publisher:
         for face in [face for face, _ in faces if face is not None]:
             with watch("motion"):
-                tracker.push(face)
+                (motion,) = tracker.push(face)
+            with watch("spot"):
+                spotter.push(motion)
             with watch("normalise"):
                 patch = local_contrast(face.crop)
             with watch("buffer"):

@@ -37,11 +37,12 @@ def bounds_s(
     """Onset, apex and offset in seconds of a rise along a direction (regions, 2); None where nothing rises.
 
     Edges of the grid: the course is read from `first` to the newest one; its apex lies between `begin` and `end`, and
-    `flank` cells before and after those are neutral.
+    `flank` cells before and after those are neutral. Where nothing comes after, before stands for both.
     """
     course = paths.cells(first, paths.count - 1).reshape(-1, 2 * len(REGIONS)) @ along.ravel()
     begin, end = begin - first, end - first
-    before, after = course[max(begin - flank, 0) : max(begin, 1)].mean(), course[end : end + flank].mean()
+    before = course[max(begin - flank, 0) : max(begin, 1)].mean()
+    after = course[end : end + flank].mean() if end < len(course) else before
     course -= np.interp(np.arange(len(course)) + 0.5, [begin - flank / 2, end + flank / 2], [before, after])
     apex = begin + int(np.argmax(course[begin:end]))
     if course[apex] <= 0:

@@ -351,7 +351,7 @@ class Trial:
             self.notes.append(str(error))
 
     def _portrait(self, path: Path, fps: float) -> Iterator[None]:
-        group, seconds, seed = PORTRAITS[fps], SECONDS[fps], crc32(path.stem.encode())
+        group, seconds, seed = PORTRAITS[fps], SECONDS[fps], _seed(path)
         camera = partial(VirtualCamera, path, path.stem, seed, fps, seconds, realtime=False)
         expressive, calm = camera(), camera()
         expressive.truth = tuple(expressions(np.random.default_rng((seed, int(fps))), 0.0, seconds))
@@ -372,7 +372,7 @@ class Trial:
         for name, events in watch.events.items():
             self._add(CALM_CLIPS, {name: alarms(in_calm([], events, calm)[1], watch.watched_s(calm))})
         for seed in self._seeds:
-            watch = Watch(Injected(VideoFile(path, path.stem), seed), self._methods, self._scorer)
+            watch = Watch(Injected(VideoFile(path, path.stem), _seed(path) + seed), self._methods, self._scorer)
             yield from watch
             self._add(CLIPS, {name: tally(watch.truth, events) for name, events in watch.events.items()})
             for name, events in watch.events.items():
@@ -398,6 +398,11 @@ def chosen(portraits: Sequence[Path], count: int) -> list[Path]:
 def _known_places(count: int) -> set[int]:
     """Places in the sorted folder of the portraits on which something was tuned or trained."""
     return {place for place in range(count) if place < TRAINED_SHARE * count or place % 2 == 0 or place % 40 in TUNED}
+
+
+def _seed(path: Path) -> int:
+    """Its name is its seed, so that no two faces do the same."""
+    return crc32(path.stem.encode())
 
 
 def _files(folder: Path, endings: Sequence[str], what: str) -> list[Path]:

@@ -57,7 +57,7 @@ SourceOption = Annotated[
 ]
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Settings in YAML; flags override them.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Any setting: --set decode.micro_threshold=0.7; repeats.")
+    list[str] | None, typer.Option("--set", help="Any setting: --set motion.micro_threshold=3.5; repeats.")
 ]
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="Network: an engine that comes with livespot, or an ONNX file.")
@@ -100,7 +100,8 @@ def run(
     """Watch cameras and publish what is spotted. Ctrl-C ends it in good order."""
     flags = {
         "sources": tuple(source) if source else None,
-        **_method(method, model),
+        "method": method,
+        "infer.model": model,
         "align.max_faces": max_faces,
         "publish.endpoint": endpoint,
         "publish.scores": scores or None,
@@ -108,8 +109,7 @@ def run(
     chosen = _settings(config_file, flags, settings)
     if not chosen.sources:
         raise SettingsError("no source is given: --source 0 for the first webcam, --source demo:// without a camera")
-    if chosen.method in config.WHOLE_VIDEO_METHODS:
-        raise SettingsError(f"the method {chosen.method} judges whole videos: use it with `livespot spot`")
+    _check_live(chosen)
     from livespot.capture import open_source, unique_names
     from livespot.live import Windows, serve, stopping_on_signals
     from livespot.pipeline import Pipeline
@@ -149,7 +149,9 @@ def spot(
     video: Annotated[str, typer.Argument(help="Video file, folder of images, or demo://?realtime=0.")],
     out_file: Annotated[Path | None, typer.Option("--out", "-o", help="Write events: .csv or .jsonl.")] = None,
     plot: PlotOption = None,
-    overlay: Annotated[Path | None, typer.Option(help="Write a video of what livespot sees: .mp4 or .avi.")] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Write a video of what livespot sees, as it would live: .mp4 or .avi.")
+    ] = None,
     fps: Annotated[float | None, typer.Option(min=1, help="Of a folder of images, 30 where left out.")] = None,
     config_file: ConfigOption = None,
     settings: SetOption = None,
@@ -162,7 +164,7 @@ def spot(
 
     Ctrl-C ends it early: what was found until then is written, and the exit code is 130.
     """
-    flags = {**_method(method, model), "align.max_faces": max_faces}
+    flags = {"method": method, "infer.model": model, "align.max_faces": max_faces}
     chosen = _settings(config_file, flags, settings)
     from livespot.live import stopping_on_signals
     from livespot.overlay import CODECS, Overlay, VideoWriter
@@ -174,13 +176,15 @@ def spot(
     _check_output(out_file, tables.FORMATS)
     _check_output(plot, FORMATS)
     _check_output(overlay, CODECS)
+    if overlay:
+        _check_live(chosen)
     if overlay and overlay.resolve() == Path(video).resolve():
         raise SettingsError(f"{overlay} is the video itself: give --overlay another name")
     source = recording(video, chosen, fps)
     findings = Findings()
     with ExitStack() as stack:
         scorer = stack.enter_context(scoring(chosen))
-        pipeline = stack.enter_context(Pipeline(with_hindsight(chosen), [source], scorer))
+        pipeline = stack.enter_context(Pipeline(chosen if overlay else with_hindsight(chosen), [source], scorer))
         stack.enter_context(stopping_on_signals(pipeline))
         drawing = Overlay(pipeline.thresholds, chosen.align.max_faces) if overlay else None
         writer: VideoWriter | None = None
@@ -245,7 +249,9 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Watch a virtual camera whose face moves at known times, and compare. No camera, no GPU."""
-    chosen = _settings(None, {**_method(method, model), "publish.endpoint": "tcp://127.0.0.1:*"}, None)
+    flags = {"method": method, "infer.model": model, "publish.endpoint": "tcp://127.0.0.1:*"}
+    chosen = _settings(None, flags, None)
+    _check_live(chosen)
     from livespot.capture.virtual import ASTRONAUT, VirtualCamera
     from livespot.demo import HEARTBEAT_S, Listener, compare, to_rich
     from livespot.live import serve, stopping_on_signals
@@ -440,12 +446,21 @@ def _settings(file: Path | None, flags: dict[str, Any], more: list[str] | None) 
     if file is not None:
         values = config.load(file)
         config.check(values, str(file))
-    return config.check(config.override(values, flags | _assignments(more or [])), "command line")
+    flags = flags | _assignments(more or [])
+    if flags.get("infer.model") and not (flags.get("method") or "method" in values):
+        flags["method"] = "network"  # who gives a network wants to see it work
+    chosen = config.check(config.override(values, flags), "command line")
+    if flags.get("infer.model") and chosen.method not in config.NETWORK_METHODS:
+        raise SettingsError(f"the method {chosen.method} has no network: leave --model out, or give --method both")
+    return chosen
 
 
-def _method(method: str | None, model: str | None) -> dict[str, Any]:
-    """Flags of the method; who gives a network wants to see it work."""
-    return {"method": method or ("network" if model else None), "infer.model": model}
+def _check_live(settings: config.Settings) -> None:
+    """Raises SettingsError where nothing would be told before the end."""
+    if settings.method in config.WHOLE_VIDEO_METHODS:
+        raise SettingsError(f"the method {settings.method} judges whole videos: use it with `livespot spot`")
+    if settings.motion.lookahead_s == float("inf"):
+        raise SettingsError("motion.lookahead_s is inf, which waits for an end: leave it out, or give seconds")
 
 
 def _named(settings: config.Settings, scorer: "Scorer | None") -> str:
@@ -459,7 +474,7 @@ def _assignments(texts: list[str]) -> dict[str, Any]:
     for text in texts:
         key, separator, value = text.partition("=")
         if not separator or "." not in key:
-            raise SettingsError(f"--set {text}: expected section.key=value, such as decode.micro_threshold=0.7")
+            raise SettingsError(f"--set {text}: expected section.key=value, such as motion.micro_threshold=3.5")
         try:
             chosen[key] = yaml.safe_load(value)
         except yaml.YAMLError:

@@ -88,8 +88,9 @@ Method = Literal["motion", "network", "both", "zhang2020", "mdmo"]
 motion to lower scores that a turning head or a blink explains, and to refine the bounds of its events. Or, in
 recordings, as the challenge's baseline or its third place of 2023 did."""
 
+NETWORK_METHODS = ("network", "both")
 WHOLE_VIDEO_METHODS = ("zhang2020", "mdmo")
-"""They see a recording to its end before they tell anything."""
+"""These see a recording to its end before they tell anything."""
 
 
 LIVE_LOOKAHEAD_S = 0.6
@@ -111,7 +112,8 @@ class MotionSettings(_Model):
 
 
 class DecodeSettings(_Model):
-    """From scores to events. Thresholds left out are those calibrated with the network."""
+    """From scores to events. Thresholds left out are those calibrated with the network. The durations hold for every
+    method, the rest for networks only."""
 
     cutoff_hz: Annotated[float, Field(gt=0, lt=100)] | None = None
     """Cut-off of the causal second-order Butterworth low-pass; it runs at 200 Hz, whatever the frame rate."""

@@ -15,13 +15,10 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt_zi
 
 from livespot.config import DecodeSettings
-from livespot.records import Calibration, Event, ExpressionType, Gap, Phase, Scores
+from livespot.records import MAX_PAUSE_S, Calibration, Event, ExpressionType, Gap, Phase, Scores
 
 GRID_HZ = 200.0
 """Scores are filtered on this grid, so that every frame rate meets the same filter."""
-
-MAX_PAUSE_S = 0.5
-"""A longer pause between scores is a gap: a line drawn across it would be invented."""
 
 MAX_RISE_S = 0.5
 """An onset is traced back no further: a score that hovers below its threshold is no rise."""

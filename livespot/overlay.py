@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from livespot.errors import LivespotError
 from livespot.landmarks import RIGID, apply, invert
-from livespot.records import CROP_PX, Event, ExpressionType, Face, Frame, Scores
+from livespot.records import CROP_PX, MAX_PAUSE_S, Event, ExpressionType, Face, Frame, Scores
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -28,8 +28,6 @@ MIN_WIDTH_PX, MAX_WIDTH_PX = 640, 1280
 
 PANEL_PX, PANEL_MIN_WIDTH_PX, PAD_PX = 128, 400, 8
 HISTORY_S = 8.0
-MAX_PAUSE_S = 0.5
-"""A curve is broken where scores are further apart."""
 
 LINGER_S = 1.5
 """A micro-expression is over before it can be read: closed ones stay in words for so long."""

@@ -28,7 +28,7 @@ from livespot.buffer import ClipBuffer
 from livespot.capture.handover import HandOver, LiveHandOver
 from livespot.capture.source import Source
 from livespot.capture.timeline import with_gaps
-from livespot.config import Settings
+from livespot.config import NETWORK_METHODS, Settings
 from livespot.decode import Decoder
 from livespot.errors import SourceError
 from livespot.infer import Scorer
@@ -48,8 +48,6 @@ FACE_QUEUE_FRAMES = 4
 
 TICK_S = 0.1
 """The pipeline gives a turn to whoever iterates it at least this often, also when no camera delivers."""
-
-NETWORK_METHODS = ("network", "both")
 
 MOTION_THRESHOLD = 0.5
 """Where the strength of a motion is enough, as `MotionSpotter` tells it."""

@@ -16,6 +16,9 @@ CROP_PX = 112
 MAX_FPS = 240.0
 """Frames a second of the fastest source: so many patches of a face are kept as its farthest reference needs."""
 
+MAX_PAUSE_S = 0.5
+"""After a longer pause between its frames a face is watched anew: a line drawn across it would be invented."""
+
 LANDMARKS = 468
 """Points of the MediaPipe face mesh."""
 
@@ -160,7 +163,9 @@ class Motion(ShapesInRepr):
 
 @dataclass(frozen=True)
 class Scores:
-    """What the network says of one face at one time: probabilities in [0, 1]; both may be high."""
+    """How likely each class is for one face at one time, [0, 1]; both may be high.
+
+    A network gives probabilities, motion its strength s as s / (s + threshold)."""
 
     micro: float
     macro: float
@@ -182,7 +187,7 @@ class Event:
     id: str
     phase: Phase
     type: ExpressionType
-    """What the expression is so far; final when closed."""
+    """What the expression is so far; final when closed, as all else that is told of it."""
     source: str
     face: int
     onset_s: float
@@ -194,7 +199,7 @@ class Event:
     """End of the half-open interval; None while open."""
     offset_frame: int | None
     confidence: float
-    """Highest smoothed score so far, [0, 1]."""
+    """Highest score so far, [0, 1]; above its threshold."""
     decided_s: float
     """Stream time of the frame that decided this phase."""
     arrival_s: float

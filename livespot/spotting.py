@@ -12,16 +12,19 @@ import numpy as np
 
 from livespot.capture import open_source
 from livespot.capture.source import Source
-from livespot.config import Settings, SourceSettings
+from livespot.config import NETWORK_METHODS, Settings, SourceSettings
 from livespot.errors import SettingsError
 from livespot.infer import OnnxScorer
-from livespot.pipeline import NETWORK_METHODS, Pipeline, Step
+from livespot.pipeline import Pipeline, Step
 from livespot.plot import Trace
 from livespot.records import Event, Gap, Status
 
 
 def spot(video: str | Path, settings: Settings | None = None, fps: float | None = None) -> Iterator[Event]:
-    """Closed events of a video file, a folder of images or demo://?realtime=0, as they are found.
+    """Closed events of a video file, a folder of images or demo://?realtime=0.
+
+    By motion they come at the end, where all is weighed against each other; with a look-ahead in the settings, or by a
+    network, as they are found.
 
         for event in livespot.spot("interview.mp4"):
             print(event.type, event.onset_s, event.offset_s)

@@ -31,6 +31,7 @@ from tests.publish.examples import CLOSE
 PATIENCE_S = 60.0
 ROOT = Path(__file__).parents[1]
 COMMANDS = [str(command.callback.__name__) for command in app.registered_commands if command.callback]
+COMMANDS += [str(group.name) for group in app.registered_groups]
 
 LIVESPOT = [sys.executable, "-m", "livespot"]
 FREE_PORT = "tcp://127.0.0.1:*"
@@ -137,7 +138,7 @@ def test_a_wrong_value_is_refused_with_file_key_value_and_what_is_allowed(tmp_pa
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
-        ("decode", "--set decode: expected section.key=value, such as decode.micro_threshold=0.7"),
+        ("decode", "--set decode: expected section.key=value, such as motion.micro_threshold=3.5"),
         ("decode.min_s=[", "--set decode.min_s=[: [ is not YAML"),
         ("decode.min_s=fast", "command line: decode.min_s is 'fast': input should be a valid number"),
     ],

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.signal import butter, group_delay, sos2tf, sosfilt, sosfilt_zi
 
 from livespot.config import DecodeSettings
-from livespot.decode import GRID_HZ, MAX_PAUSE_S, Decoder
-from livespot.records import Calibration, Event, Gap, Scores
+from livespot.decode import GRID_HZ, Decoder
+from livespot.records import MAX_PAUSE_S, Calibration, Event, Gap, Scores
 
 CALIBRATION = Calibration(cutoff_hz=5.0, micro_threshold=0.4, macro_threshold=0.5)
 DEFAULTS = DecodeSettings()

@@ -33,15 +33,12 @@ from livespot.landmarks import apply
 from livespot.motion.flow import FLOWS, Grey, windows
 from livespot.motion.regions import ALL
 from livespot.motion.tracker import WEIGHTS
-from livespot.records import Event, Face
+from livespot.records import MAX_PAUSE_S, Event, Face
 
 Array: TypeAlias = NDArray[np.float64]
 
 MIN_S, MICRO_MAX_S, MAX_S = 0.1, 0.5, 4.0
 """Shortest event, longest micro-expression, longest event: the challenge's but for the first, which is ours."""
-
-MAX_PAUSE_S = 0.5
-"""A longer pause between frames begins a new stretch: a course drawn across it would be invented."""
 
 POLY_ORDER = 3
 """Of every Savitzky-Golay filter, as in Zhang's published code."""

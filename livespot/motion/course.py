@@ -1,10 +1,14 @@
 """One course over time for what regions do together: where it leaves neutral, is highest, and reaches neutral again."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from livespot.motion.regions import EXPRESSIVE, REGIONS
 from livespot.motion.search import GRID_HZ, Paths
+from livespot.records import Motion
 
 Array = NDArray[np.float64]
 
@@ -16,6 +20,15 @@ EDGE = 0.15
 BEYOND = 0.3
 """It began earlier than that by this share of the time from there to its peak, and ended later likewise: a rise that
 begins and ends gently, as a raised cosine does, takes so long below the edge."""
+
+
+def nearest(frames: Sequence[Motion], t_s: float) -> Motion:
+    """The frame nearest to a time; `frames` are in order and at least one."""
+    after = bisect_left(frames, t_s, key=lambda frame: frame.t_s)
+    return min(
+        (frames[place] for place in range(max(after - 1, 0), min(after + 1, len(frames)))),
+        key=lambda one: abs(one.t_s - t_s),
+    )
 
 
 def direction(moved_iod: Array, evidence: Array) -> Array:

@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from livespot.config import DecodeSettings
-from livespot.motion.course import bounds_s, direction, places
+from livespot.motion.course import bounds_s, direction, nearest, places
 from livespot.motion.search import (
+    COLUMNS,
     COUNT,
     DRAG,
     GRID_HZ,
@@ -28,15 +29,17 @@ from livespot.motion.search import (
     Paths,
     group_strength,
 )
-from livespot.records import Event, Motion
+from livespot.records import MAX_PAUSE_S, Event, Motion
 
 MOMENT_CELLS = 2
 """A moment is a mean over so many cells of the grid."""
-CALM = 2.0
-"""In standard deviations: a face that moves by less gives motion nothing to say."""
+CALM, ENOUGH = 2.0, 8.0
+"""In standard deviations: a face that moves by less gives motion nothing to say; what is left with this much, when head
+and lids are taken for what they are, is movement in its own right, such as a smile during a blink."""
 REACH, REACH_S = 0.5, (0.15, 0.5)
 """A boundary is sought this share of an event beyond it, within these bounds."""
-SAME_IOU = 0.3
+ROUNDING_S = 1e-6
+SAME_IOU = 0.4
 """Bounds that overlap the proposed ones by less are of another movement."""
 
 
@@ -51,6 +54,8 @@ class Evidence:
 
     def push(self, motion: Motion) -> None:
         """Take the motion of the next frame."""
+        if self._frames and motion.t_s - self._frames[-1].t_s > MAX_PAUSE_S:
+            self.reset()
         self._paths.add(motion)
         self._frames.append(motion)
         while self._frames[0].t_s < motion.t_s - KEPT_S:
@@ -60,41 +65,69 @@ class Evidence:
         """Forget everything."""
         self._paths = Paths()
         self._frames: deque[Motion] = deque()
+        self._free_s = -np.inf
 
     def unexplained(self) -> tuple[float, ...]:
         """For each reference, the share [0, 1] of the motion since then that neither head nor lids explain."""
         return tuple(self._unexplained(back) for back in self._references)
 
     def refined(self, event: Event) -> Event:
-        """A closed event with the bounds that motion gives it, and the regions that moved."""
+        """A closed event with the bounds that motion gives it, and the regions that moved.
+
+        One that was cut off keeps its offset: there the face had not come back.
+        """
         if event.offset_s is None or not self._frames:
             return event
-        long_s = event.offset_s - event.onset_s
+        refined = self._refined(event, event.offset_s)
+        self._free_s = event.offset_s if refined.offset_s is None else refined.offset_s
+        return refined
+
+    def _refined(self, event: Event, offset_s: float) -> Event:
+        long_s = offset_s - event.onset_s
         reach_s = float(np.clip(REACH * long_s, *REACH_S))
-        begin, end = (self._edge(t_s) for t_s in (event.onset_s, event.offset_s))
+        begin, end = (self._edge(t_s) for t_s in (event.onset_s, offset_s))
         first, flank = self._edge(event.onset_s - reach_s), max(round(reach_s * GRID_HZ / 2), 1)
         if end - begin < MOMENT_CELLS or first >= begin:
             return event
-        cells = self._paths.cells(first, self._paths.count - 1)
-        around = np.concatenate([cells[: begin - first], cells[end - first :]])
-        apex, quarter = self._edge(event.apex_s) - first, max((end - begin) // 4, 1)
-        moved = cells[max(apex - quarter, 0) : apex + quarter].mean(axis=0) - around.mean(axis=0)
-        evidence = np.linalg.norm(moved, axis=1) / np.hypot(UNREST_IOD, self._frames[-1].noise_iod)
+        moved, evidence, strength = self._strongest(first, begin, end)
+        if strength < CALM:
+            return event
         found = bounds_s(self._paths, direction(moved, evidence), first, begin, end, flank)
         event = replace(event, regions=places(evidence))
-        return event if found is None else self._moved(event, found)
+        return event if found is None else self._within(event, found)
 
-    def _moved(self, event: Event, bounds: tuple[float, float, float]) -> Event:
+    def _strongest(self, first: int, begin: int, end: int) -> tuple[Array, Array, float]:
+        """Where within an event the face is farthest from the neutral around it: displacement (regions, 2), evidence
+        (regions,) and strength.
+        """
+        cells = np.diff(self._paths.at(np.arange(first, self._paths.count)), axis=0) * GRID_HZ
+        neutral = np.concatenate([cells[: begin - first], cells[end - first :]]).mean(axis=0)
+        moment = max((end - begin) // 4, 1)
+        sums = np.concatenate([np.zeros((1, COLUMNS)), np.cumsum(cells[begin - first : end - first] - neutral, axis=0)])
+        away = (sums[moment:] - sums[:-moment]) / moment
+        moved, variance = self._weighed(away)
+        strength = group_strength(moved, 1 / variance)[0].max(axis=1)
+        best = int(np.argmax(strength))
+        return moved[best], np.linalg.norm(moved[best], axis=1) / np.sqrt(variance[best]), float(strength[best])
+
+    def _within(self, event: Event, bounds: tuple[float, float, float]) -> Event:
+        """The event with these bounds, if they are of the same movement."""
         assert event.offset_s is not None
-        onset, apex, offset = (min(self._frames, key=lambda frame: abs(frame.t_s - t_s)) for t_s in bounds)
+        onset_s, apex_s, offset_s = max(bounds[0], self._free_s), bounds[1], bounds[2]
+        if event.truncated:
+            offset_s = event.offset_s
+        onset, apex, offset = (nearest(self._frames, t_s) for t_s in (onset_s, apex_s, offset_s))
+        if not onset.t_s <= apex.t_s <= offset.t_s:
+            return event
         lasts_s = offset.t_s - onset.t_s
         shared_s = min(offset.t_s, event.offset_s) - max(onset.t_s, event.onset_s)
         whole_s = max(offset.t_s, event.offset_s) - min(onset.t_s, event.onset_s)
-        if not self._durations.min_s <= lasts_s <= self._durations.max_s or shared_s < SAME_IOU * whole_s:
+        within = self._durations.min_s - ROUNDING_S <= lasts_s <= self._durations.max_s + ROUNDING_S
+        if not within or shared_s < SAME_IOU * whole_s:
             return event
         return replace(
             event,
-            type="micro" if lasts_s <= self._durations.micro_max_s else "macro",
+            type="micro" if lasts_s <= self._durations.micro_max_s + ROUNDING_S else "macro",
             onset_s=onset.t_s,
             onset_frame=onset.index,
             apex_s=apex.t_s,
@@ -114,14 +147,21 @@ class Evidence:
             return 1.0
         ends = self._paths.at(np.array([[now - MOMENT_CELLS, now], [then, then + MOMENT_CELLS]]))
         present, past = (ends[:, 1] - ends[:, 0]) * GRID_HZ / MOMENT_CELLS
-        change = present - past
-        moved = change[MOVED].reshape(1, COUNT, 2)
-        plain = UNREST_IOD**2 + self._frames[-1].noise_iod.astype(np.float64)[None] ** 2
-        lids_iod = float(np.linalg.norm(moved[0, LIDS], axis=1).mean()) + LID_UNLIKE_IOD * abs(float(change[UNLIKE][0]))
-        against = ((HEAD_REST_IOD * change[HEAD]) ** 2).sum() + (DRAG * lids_iod) ** 2
-        alone, weighed = (self._strength(moved, variance) for variance in (plain, plain + against))
-        return 1.0 if alone < CALM else weighed / alone
+        change = (present - past)[None]
+        moved, variance = self._weighed(change)
+        alone, weighed = (float(group_strength(moved, 1 / one)[0].max()) for one in (self._plain, variance))
+        return 1.0 if alone < CALM else min(max(weighed / alone, weighed / ENOUGH), 1.0)
 
-    @staticmethod
-    def _strength(moved: Array, variance: Array) -> float:
-        return float(group_strength(moved, 1 / variance)[0].max())
+    @property
+    def _plain(self) -> Array:
+        """(1, regions) variance by noise and unrest alone."""
+        return np.asarray(UNREST_IOD**2 + self._frames[-1].noise_iod.astype(np.float64)[None] ** 2)
+
+    def _weighed(self, change: Array) -> tuple[Array, Array]:
+        """Displacement (n, regions, 2) in changes of a path (n, columns), and its variance, by head and lids too."""
+        moved = change[:, MOVED].reshape(-1, COUNT, 2)
+        lids_iod = np.linalg.norm(moved[:, LIDS], axis=2).mean(axis=1) + LID_UNLIKE_IOD * np.abs(
+            change[:, UNLIKE][:, 0]
+        )
+        head = ((HEAD_REST_IOD * change[:, HEAD]) ** 2).sum(axis=1)
+        return moved, self._plain + head[:, None] + (DRAG * lids_iod[:, None]) ** 2

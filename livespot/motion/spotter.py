@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from livespot.config import LIVE_LOOKAHEAD_S, DecodeSettings, MotionSettings
-from livespot.motion.course import bounds_s, direction, places
+from livespot.motion.course import bounds_s, direction, nearest, places
 from livespot.motion.search import KEPT_S, Paths, Pattern, Search, flank_cells, half_cells
-from livespot.records import Event, ExpressionType, Gap, Motion, Phase
+from livespot.records import MAX_PAUSE_S, Event, ExpressionType, Gap, Motion, Phase
 
 OVERLAP = 0.2
 """Readings that share more than this part of the shorter one are of one expression."""
@@ -56,15 +56,12 @@ class MotionSpotter:
         """
         if isinstance(item, Gap):
             return self.flush()
-        if self._frames and item.t_s <= self._frames[-1].t_s:
-            raise ValueError(
-                f"motion at {item.t_s} s came after that at {self._frames[-1].t_s} s; expected times that increase"
-            )
+        events = self.flush() if self._pause_s(item) > MAX_PAUSE_S + _ROUNDING_S else []
         self._remember(item)
         for edge in self._paths.add(item):
             for pattern in self._search.look(self._paths, edge):
                 self._weigh(pattern)
-        return self._decided(item.t_s)
+        return events + self._decided(item.t_s)
 
     def flush(self) -> list[Event]:
         """Tell what has ended, and start anew. What is still going on has not returned: nobody knows what it is."""
@@ -79,6 +76,14 @@ class MotionSpotter:
         self._pending: list[_Reading] = []
         self._told: list[_Reading] = []
 
+    def _pause_s(self, motion: Motion) -> float:
+        if not self._frames:
+            return 0.0
+        last_s = self._frames[-1].t_s
+        if motion.t_s <= last_s:
+            raise ValueError(f"motion at {motion.t_s} s came after that at {last_s} s; expected times that increase")
+        return motion.t_s - last_s
+
     def _remember(self, motion: Motion) -> None:
         self._frames.append(motion)
         while self._frames[0].t_s < motion.t_s - KEPT_S:
@@ -89,7 +94,8 @@ class MotionSpotter:
         course = _course(self._paths, pattern)
         if course is None:
             return
-        lasts_s = course[2] - course[0]
+        onset, apex, offset = (nearest(self._frames, t_s) for t_s in course)
+        lasts_s = offset.t_s - onset.t_s
         durations, settings = self._durations, self._settings
         kind: ExpressionType = "micro" if lasts_s <= durations.micro_max_s + _ROUNDING_S else "macro"
         threshold, least_iod = (
@@ -98,33 +104,36 @@ class MotionSpotter:
             else (settings.macro_threshold, settings.macro_iod)
         )
         if (
-            durations.min_s <= lasts_s <= durations.max_s
+            durations.min_s - _ROUNDING_S <= lasts_s <= durations.max_s + _ROUNDING_S
             and pattern.strength >= threshold
             and pattern.size_iod >= least_iod
         ):
-            onset, apex, offset = (self._nearest(t_s) for t_s in course)
             confidence = _share(pattern.strength, threshold)
             reading = _Reading(kind, onset, apex, offset, pattern.strength, confidence, places(pattern.evidence))
             self._pending.append(reading)
 
-    def _nearest(self, t_s: float) -> Motion:
-        return min(self._frames, key=lambda motion: abs(motion.t_s - t_s))
-
     def _decided(self, now_s: float) -> list[Event]:
-        """Tell what has been over for long enough, the strongest of what overlaps."""
-        events: list[Event] = []
+        """Tell what has been over for long enough, the strongest of what overlaps; in order of onset."""
+        if not any(now_s >= self._due_s(one) for one in self._pending):
+            return []
+        accepted = []
         for reading in sorted(self._pending, key=lambda one: -one.strength):
             if any(reading.is_of(other) for other in self._told):
                 self._pending.remove(reading)
-            elif now_s >= reading.offset.t_s + self._wait_s(reading) - _ROUNDING_S or now_s == np.inf:
+            elif now_s >= self._due_s(reading) and not self._has_rival(reading):
                 self._pending.remove(reading)
-                if not any(reading.is_of(other) for other in self._pending if other.strength > reading.strength):
-                    self._told.append(reading)
-                    events += self._events(reading)
-        self._told = (
-            [one for one in self._told if one.offset.t_s > self._frames[-1].t_s - KEPT_S] if self._frames else []
-        )
-        return sorted(events, key=lambda event: event.onset_s)
+                self._told.append(reading)
+                accepted.append(reading)
+        self._told = [one for one in self._told if one.offset.t_s > self._frames[-1].t_s - KEPT_S or now_s == np.inf]
+        accepted.sort(key=lambda one: one.onset.t_s)
+        return [event for reading in accepted for event in self._events(reading)]
+
+    def _has_rival(self, reading: "_Reading") -> bool:
+        """Whether a stronger reading of the same is yet to be decided."""
+        return any(other.strength > reading.strength and reading.is_of(other) for other in self._pending)
+
+    def _due_s(self, reading: "_Reading") -> float:
+        return reading.offset.t_s + self._wait_s(reading) - _ROUNDING_S
 
     def _wait_s(self, reading: "_Reading") -> float:
         return max(self.latency_s, LONG_WAIT * (reading.offset.t_s - reading.onset.t_s))

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, apply, compose, invert
 from livespot.motion.regions import ALL, RIGID_REGIONS, WINDOW_IOD
-from livespot.records import Face, Motion
+from livespot.records import MAX_PAUSE_S, Face, Motion
 
 Array = NDArray[np.float32]
 
@@ -114,7 +114,7 @@ DAMPING = 1 / (CROP_IOD_PX * np.array([SKIN_IOD] * 2 + [STRETCH_IOD] * 4, np.flo
 class RegionTracker:
     """Regional motion of one face, frame by frame.
 
-    Times must increase. After a gap `reset` it: another reference is taken at the next face.
+    Times must increase. After a gap `reset` it: another reference is taken at the next face, as after a long pause.
     """
 
     latency_s = 0.0
@@ -126,7 +126,7 @@ class RegionTracker:
     def push(self, face: Face) -> list[Motion]:
         """The motion of this face since the reference; the first face is the reference."""
         crop = _float32(cv2.GaussianBlur(face.crop.astype(np.float32), (0, 0), SMOOTH_PX))
-        if self._windows is None:
+        if self._windows is None or face.t_s - self._windows.last_s > MAX_PAUSE_S:
             self._windows = _Windows(crop, face)
         return [self._windows.follow(crop, face)]
 
@@ -156,7 +156,7 @@ class _Windows:
         self._jump_px = np.zeros((COUNT, 2), np.float32)
         self._renewed_rows = np.zeros(COUNT, np.bool_)
         self._fitted_s, self._placed_s = np.full((2, COUNT), face.t_s)
-        self._tried_s, self._last_s = face.t_s, -np.inf
+        self._tried_s = self.last_s = face.t_s
 
     def follow(self, crop: Array, face: Face) -> Motion:
         """The motion of the next face."""
@@ -164,7 +164,8 @@ class _Windows:
         self._noise_levels += NOISE_PACE * (max(float(np.sqrt(np.median(fit.left))), MIN_LEVELS) - self._noise_levels)
         self._come_px = np.where(fit.hidden[:, None], self._come_px, self._key.come_px + fit.state[:, :2])
         fit = self._renewed(crop, face, fit)
-        since_s, self._last_s = face.t_s - self._last_s, face.t_s
+        since_s = face.t_s - self.last_s if face.t_s > self.last_s else np.inf  # the reference follows nothing
+        self.last_s = face.t_s
         self._jump_px *= np.float32(np.exp(-since_s / BLEED_S))
         shift_iod = (self._come_px + self._jump_px) / CROP_IOD_PX
         left_iod, head = self._head.split(shift_iod, fit.noise_iod, fit.unlike, since_s)
@@ -214,6 +215,9 @@ class _Windows:
         start = np.zeros((COUNT, 6), np.float32)
         start[:, :2] = self._come_px - self._first.come_px
         again = self._first.fit(crop, start, self._noise_levels, self._head.carries_px)
+        with_head = self._first.towards(self._head.carries_px)
+        other = self._first.fit(crop, with_head, self._noise_levels, self._head.carries_px)
+        again = again.taking(other, other.unlike < again.unlike)
         come_px = self._first.come_px + again.state[:, :2]
         rows = self._renewed_rows & (again.unlike < FITS)
         if not rows.any():
@@ -350,14 +354,15 @@ class _Head:
         self._now: NDArray[np.float64] = np.zeros(6)
         x, y = middles_iod.T
         zero, one = np.zeros(COUNT), np.ones(COUNT)
-        # shift x, shift y, growth, roll, yaw, pitch; small angles, orthographic
+        # shift x, shift y, growth, roll, yaw, pitch; orthographic, to the first order
         self._x = np.stack([one, zero, x, -y, DEPTH_IOD, zero], axis=1)
         self._y = np.stack([zero, one, y, x, zero, DEPTH_IOD], axis=1)
+        self._middles_iod = middles_iod
 
     @property
     def shift_iod(self) -> NDArray[np.float64]:
         """(N, 2) what the head's motion of the last frame shows in each region."""
-        return np.stack([self._x @ self._now, self._y @ self._now], axis=1)
+        return self._shown(self._now)
 
     @property
     def carries_px(self) -> Array:
@@ -377,15 +382,24 @@ class _Head:
         variance = FLEX_IOD**2 + noise_iod.astype(np.float64) ** 2
         variance[EYE_ROWS] += (EYE_DRAG * lid_iod) ** 2 + (EYE_DRAG_HIDDEN_IOD * unlike[LID_ROWS]) ** 2
         before, hold = (self._now, HEAD_SPREAD**-2 / since_s) if since_s < 1 else (np.zeros(6), HEAD_SPREAD**-2)
-        weight = 1 / variance
+        weight, head = 1 / variance, before
         for _ in range(HEAD_STEPS):
             normal = (self._x.T * weight) @ self._x + (self._y.T * weight) @ self._y + np.diag(hold)
-            pull = self._x.T @ (weight * shift_iod[:, 0]) + self._y.T @ (weight * shift_iod[:, 1]) + hold * before
-            head = np.linalg.solve(normal, pull)
-            left = shift_iod - np.stack([self._x @ head, self._y @ head], axis=1)
+            straight = shift_iod - self._foreshortened(head)
+            pull = self._x.T @ (weight * straight[:, 0]) + self._y.T @ (weight * straight[:, 1]) + hold * before
+            head = cv2.solve(normal, pull, flags=cv2.DECOMP_CHOLESKY)[1][:, 0]  # NumPy's would start threads for this
+            left = shift_iod - self._shown(head)
             weight = (TAILS + 2) / (TAILS + (left**2).sum(axis=1) / variance) / variance
         self._now = head
         return left, head
+
+    def _shown(self, head: NDArray[np.float64]) -> NDArray[np.float64]:
+        straight: NDArray[np.float64] = np.stack([self._x @ head, self._y @ head], axis=1)
+        return straight + self._foreshortened(head)
+
+    def _foreshortened(self, head: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, 2) what yaw and pitch do to the second order: they narrow and flatten the face."""
+        return np.asarray(self._middles_iod * (np.cos(head[4:]) - 1))
 
 
 def _middles_px(face: Face) -> Array:

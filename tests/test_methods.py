@@ -11,12 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 import livespot
+from livespot.capture.opencv import VideoFile
 from livespot.config import AlignSettings, InferSettings, Method, Settings
 from livespot.landmarks import EYE_OUTER_LEFT, EYE_OUTER_RIGHT, apply
 from livespot.motion.regions import EXPRESSIVE
 from livespot.pipeline import Pipeline, Step
 from livespot.records import LANDMARKS, Event, Frame, Gap
-from tests.films import BLANK, FPS, MotionScorer, Picture, Played, events, frames
+from tests.films import BLANK, FPS, MotionScorer, Picture, Played, events, frames, write_video
 from tests.portraits import EYES_PX, SIZE_PX, astronaut, mirrored, noisy
 from tests.test_cli import FREE_PORT, refused
 from tests.test_cli import livespot as command
@@ -26,6 +27,9 @@ MACRO_S, MICRO_S = (1.98, 2.93), (1.93, 2.20)
 """The expressions of the films."""
 MOVING = 75
 """Of the macro film: a picture in the middle of its expression."""
+
+ORANGE = (0, 159, 230)
+"""What a micro-expression is drawn in, BGR."""
 
 T_S = np.arange(round(8.5 * FPS)) / FPS
 
@@ -284,3 +288,28 @@ def test_events_are_of_the_face_that_showed_them(pictures: list[Picture], micro_
     left, right = sorted(left_px, key=lambda face: left_px[face])
     assert {event.face: event.type for event in events(steps)} == {left: "macro", right: "micro"}
     assert len({event.id for event in events(steps)}) == 2
+
+
+def test_an_overlay_shows_what_is_spotted(tmp_path: Path, micro_pictures: list[Picture]) -> None:
+    video = write_video(tmp_path / "micro.avi", [*micro_pictures, *[micro_pictures[-1]] * 30])
+    seen = tmp_path / "seen.avi"
+    assert command(tmp_path, "spot", video, "--overlay", seen).code == 0
+    with VideoFile(seen, "seen") as drawn:
+        orange = [np.count_nonzero(np.abs(frame.image.astype(int) - ORANGE).sum(axis=2) < 60) for frame in drawn]
+    assert max(orange[-30:]) > 2 * max(orange[:30]), "the tag of the event is drawn"
+
+
+def test_settings_without_effect_are_refused(tmp_path: Path) -> None:
+    done = command(tmp_path, "spot", "film.avi", "--method", "motion", "--model", "yap2022")
+    refused(done, "the method motion has no network", "--method both")
+    done = command(tmp_path, "run", "--source", "demo://", "--set", "motion.lookahead_s=.inf")
+    refused(done, "motion.lookahead_s is inf", "leave it out")
+
+
+def test_a_network_does_not_overrule_the_method_of_a_file(tmp_path: Path, engine: str, video: Path) -> None:
+    file = tmp_path / "both.yaml"
+    file.write_text("method: both\n", encoding="utf-8")
+    done = command(
+        tmp_path, "run", "-c", file, "-s", video, "--duration", 0.2, "--endpoint", FREE_PORT, "--model", engine
+    )
+    assert done.code == 0 and "method both, " in done.err

@@ -8,6 +8,7 @@ import pytest
 
 from livespot.config import DecodeSettings
 from livespot.motion.evidence import Evidence
+from livespot.motion.regions import REGIONS
 from livespot.motion.search import KEPT_S
 from livespot.records import Event, ExpressionType, Motion
 from tests.motion.test_search import BROWS, SMILE, Array, Movement, bump, motions, regular, step
@@ -127,3 +128,36 @@ def test_an_event_older_than_what_is_kept_keeps_its_bounds() -> None:
     own = seen(motions(regular(10.0, 3 * KEPT_S), [Movement(bump(3.0, 0.5), 0.03, SMILE)]))
     event = proposed(2.8, 3.2, 3.6)
     np.testing.assert_array_equal(bounds_s(own.refined(event)), bounds_s(event))
+
+
+def test_shares_are_shares_whatever_comes() -> None:
+    rng = np.random.default_rng(2)
+    t_s = np.cumsum(rng.uniform(0.005, 0.2, 300))
+    wild = motions(t_s, noise_iod=0.1, unlike=rng.random((300, len(REGIONS))), head=rng.normal(0, 0.3, (300, 6)))
+    shares = weighed(wild)
+    assert np.isfinite(shares).all() and shares.min() >= 0 and shares.max() <= 1
+
+
+def test_an_event_stays_as_it_is_where_motion_shows_nothing() -> None:
+    event = proposed(2.8, 3.2, 3.6)
+    assert seen(motions(regular(30.0, 6.0), noise_iod=0.0)).refined(event) == event
+
+
+def test_refined_events_do_not_overlap() -> None:
+    own = seen(motions(regular(30.0, 7.0), [Movement(bump(3.0, 2.0), 0.05, SMILE)]))
+    first, second = (own.refined(proposed(*times_s)) for times_s in ((3.1, 3.6, 4.0), (4.0, 4.4, 5.0)))
+    assert first.offset_s is not None and second.onset_s >= first.offset_s
+
+
+def test_an_event_that_was_cut_off_keeps_its_offset() -> None:
+    own = seen(motions(regular(30.0, 7.0), [Movement(bump(3.0, 2.0), 0.05, SMILE)]))
+    cut = replace(proposed(3.1, 3.9, 4.5), truncated=True)
+    assert own.refined(cut).offset_s == 4.5
+
+
+def test_a_long_pause_begins_anew() -> None:
+    made = motions(regular(30.0, 6.0), [Movement(bump(2.0, 0.4), 0.02, SMILE)])
+    late = [replace(motion, t_s=motion.t_s + 60, index=motion.index + 1800) for motion in made]
+    own = seen([*made, *late[:3]])
+    assert own.refined(proposed(2.0, 2.2, 2.4)) == proposed(2.0, 2.2, 2.4)
+    assert own.unexplained() == (1.0, 1.0)

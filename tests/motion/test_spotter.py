@@ -295,3 +295,25 @@ def test_what_is_kept_does_not_grow() -> None:
         own.push(motion)
         kept.append(len(own._frames))
     assert kept[-1] == max(kept) == pytest.approx(10 * KEPT_S, abs=2)
+
+
+def test_a_long_pause_is_not_bridged() -> None:
+    t_s = regular(30.0, 14.0)
+    raised = motions(t_s, [Movement(lambda at_s: ((at_s >= 9.6) & (at_s < 10.5)).astype(float), 0.05, SMILE)])
+    paused = [motion for motion in raised if not 10.0 <= motion.t_s < 11.0]
+    assert closed(paused) == []
+
+
+@pytest.mark.parametrize("fps", [1.0, 5.0, 25.0, 30.0, 200.0])
+def test_the_type_is_that_of_the_frames_told(fps: float) -> None:
+    rng = np.random.default_rng(7)
+    begins_s = np.arange(1.0, 38.0, 2.5)
+    movements = [Movement(bump(begin_s, rng.uniform(0.35, 0.65)), 0.03, SMILE) for begin_s in begins_s]
+    for event in closed(motions(unsteady(regular(fps, 40.0)), movements)):
+        assert event.offset_s is not None and event.onset_s < event.offset_s
+        assert (event.type == "micro") == (event.offset_s - event.onset_s <= 0.5 + 1e-6)
+
+
+def test_events_of_a_recording_are_numbered_as_they_happened() -> None:
+    movements = [Movement(bump(begin_s, 0.4), size_iod, SMILE) for begin_s, size_iod in ((2.0, 0.01), (5.0, 0.04))]
+    assert [event.id for event in closed(motions(regular(30.0, 8.0), movements), OFFLINE)] == ["cam-0-0", "cam-0-1"]

@@ -2,12 +2,10 @@
 
 A source has two threads, so that reading, tracking and scoring overlap; all else happens in the thread that iterates:
 
-    source -> | hand-over | -> align -> | hand-over | -> motion -> normalise -> buffer -> score -> decode -> Step
+    source -> | hand-over | -> align -> | hand-over | -> what the method takes -> score -> what it decides -> Step
       reader thread            tracker thread              the thread that iterates the pipeline
 
-Which of the stages after align there are is the method: `motion` alone spots from the motion of the skin; `network`
-normalises, buffers, scores and decodes; `both` lets motion weigh the scores and refine the events of the network;
-those of papers without a network take whole videos.
+What a method takes of a face and decides is in `methods`: motion of the skin, or normalise, buffer and decode.
 
 Only the first hand-over may drop frames, and only of live sources. The second holds a few: it is there to overlap.
 """
@@ -18,27 +16,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from types import TracebackType
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 
 from livespot.align import Aligner
-from livespot.buffer import ClipBuffer
 from livespot.capture.handover import HandOver, LiveHandOver
 from livespot.capture.source import Source
 from livespot.capture.timeline import with_gaps
-from livespot.config import NETWORK_METHODS, Settings
-from livespot.decode import Decoder
+from livespot.config import Settings
 from livespot.errors import SourceError
 from livespot.infer import Scorer
-from livespot.motion.baselines import BASELINES, WholeVideo
-from livespot.motion.evidence import Evidence
-from livespot.motion.search import STRENGTH_DELAY_S
-from livespot.motion.spotter import MotionSpotter
-from livespot.motion.tracker import RegionTracker
-from livespot.normalise import local_contrast
-from livespot.records import Clip, Event, Face, Frame, Gap, Motion, Scores, State, Status
+from livespot.methods import Watched, watched
+from livespot.records import Clip, Event, Face, Frame, Gap, Scores, State, Status
 
 FILE_QUEUE_FRAMES = 8
 """Frames of a file read ahead: enough to hide the pauses of a decoder."""
@@ -48,9 +39,6 @@ FACE_QUEUE_FRAMES = 4
 
 TICK_S = 0.1
 """The pipeline gives a turn to whoever iterates it at least this often, also when no camera delivers."""
-
-MOTION_THRESHOLD = 0.5
-"""Where the strength of a motion is enough, as `MotionSpotter` tells it."""
 
 Told: TypeAlias = Event | Gap | Status
 Found: TypeAlias = tuple[Frame | None, list[Face | Gap]]
@@ -84,9 +72,7 @@ class Pipeline:
 
         Raises ValueError where a method with one is given none.
         """
-        if scorer is None and settings.method in NETWORK_METHODS:
-            raise ValueError(f"the method {settings.method} without a scorer; expected one, or the method motion")
-        example = _Watched(settings, scorer, source="", face=0)
+        example = watched(settings, scorer, source="", face=0)
         self.thresholds = example.thresholds
         """Thresholds of micro and macro in force."""
         self.delay_s = example.delay_s
@@ -173,7 +159,7 @@ class _Stream:
         self._settings = settings
         self._scorer = scorer
         self._ready = ready
-        self._faces: dict[int, _Watched] = {}
+        self._faces: dict[int, Watched] = {}
         self._frames: HandOver[Frame] | LiveHandOver | None = None
         self._now_s: float | None = None
 
@@ -274,87 +260,11 @@ class _Stream:
         known = [self._faces.pop(face) for face in faces if face in self._faces]
         return [event for watched in known for event in watched.interrupt()]
 
-    def _of(self, face: int) -> "_Watched":
+    def _of(self, face: int) -> Watched:
         """What remembers for a face; made at its first sight."""
         if face not in self._faces:
-            self._faces[face] = _Watched(self._settings, self._scorer, self.source.name, face)
+            self._faces[face] = watched(self._settings, self._scorer, self.source.name, face)
         return self._faces[face]
-
-
-class _Decided(NamedTuple):
-    """What one frame of a face decides."""
-
-    scores: Scores | None
-    smoothed: tuple[float, float]
-    events: list[Event]
-
-
-class _Watched:
-    """What remembers for one face, by method; `clips` and `decide` take turns, `interrupt` begins anew."""
-
-    def __init__(self, settings: Settings, scorer: Scorer | None, source: str, face: int) -> None:
-        method, durations = settings.method, settings.decode
-        self._whole = WholeVideo(BASELINES[method], source, face) if method in BASELINES else None
-        self._tracker = RegionTracker() if method in ("motion", "both") else None
-        self._spotter = MotionSpotter(settings.motion, durations, source, face) if method == "motion" else None
-        self._buffer = self._decoder = self._evidence = None
-        if scorer is not None and method in NETWORK_METHODS:
-            self._buffer, self._decoder = ClipBuffer(scorer.clip), Decoder(durations, scorer.calibration, source, face)
-            self._evidence = Evidence(durations, scorer.clip.references_s) if method == "both" else None
-        self._motion: Motion | None = None
-
-    @property
-    def thresholds(self) -> tuple[float, float]:
-        return (MOTION_THRESHOLD, MOTION_THRESHOLD) if self._decoder is None else self._decoder.thresholds
-
-    @property
-    def delay_s(self) -> float:
-        return STRENGTH_DELAY_S if self._decoder is None else self._decoder.latency_s
-
-    def clips(self, face: Face) -> list[Clip]:
-        """Measure the motion of a face, normalise and buffer it; what is to be scored."""
-        if self._whole is not None:
-            self._whole.push(face)
-        if self._tracker is not None:
-            (self._motion,) = self._tracker.push(face)
-        return [] if self._buffer is None else self._buffer.push(face, local_contrast(face.crop))
-
-    def decide(self, scores: Scores | None) -> _Decided:
-        """The scores of the frame last taken in, as its method has them, and the events that it decides."""
-        if self._spotter is not None and self._motion is not None:
-            return self._decide_by_motion(self._spotter, self._motion)
-        if self._evidence is not None and self._motion is not None:
-            self._evidence.push(self._motion)
-            scores = None if scores is None else _lowered(scores, self._evidence.unexplained())
-        if self._decoder is None or scores is None:
-            return _Decided(None, (0.0, 0.0), [])
-        events = self._refined(self._decoder.push(scores))
-        return _Decided(scores, self._decoder.smoothed, events)
-
-    def interrupt(self) -> list[Event]:
-        """End what is open: the face was not watched for a while, or is gone."""
-        events = [] if self._spotter is None else self._spotter.flush()
-        events += [] if self._whole is None else self._whole.flush()
-        events += [] if self._decoder is None else self._refined(self._decoder.flush())
-        for stage in (self._tracker, self._buffer, self._evidence):
-            if stage is not None:
-                stage.reset()
-        return events
-
-    def _refined(self, events: list[Event]) -> list[Event]:
-        return events if self._evidence is None else [self._evidence.refined(event) for event in events]
-
-    @staticmethod
-    def _decide_by_motion(spotter: MotionSpotter, motion: Motion) -> _Decided:
-        events = spotter.push(motion)
-        micro, macro = spotter.strength
-        scores = Scores(micro, macro, motion.face, motion.source, motion.index, motion.t_s, motion.arrival_s)
-        return _Decided(scores, (micro, macro), events)
-
-
-def _lowered(scores: Scores, shares: tuple[float, ...]) -> Scores:
-    """Scores weighed by the share of the motion that neither head nor lids explain."""
-    return replace(scores, micro=scores.micro * shares[0], macro=scores.macro * shares[-1])
 
 
 def _track(frames: Iterable[Frame | Gap], aligner: Aligner) -> Iterator[Found]:

@@ -12,6 +12,7 @@ LEVELS = (
     {"action_units"},
     {"capture", "align", "normalise", "buffer", "infer", "decode", "publish", "nets", "motion"}
     | {"tables", "plot", "overlay"},
+    {"methods"},
     {"pipeline", "datasets", "evaluation", "synth", "export"},
     {"training", "doctor", "live", "spotting"},
     {"bench", "demo"},

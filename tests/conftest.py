@@ -1,16 +1,25 @@
 """Manners of every test: no thread left behind, OpenCV as it was. Films that several files of tests share."""
 
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import hypothesis
 import pytest
 
 from tests import films
 from tests.films import Picture
+
+# The same examples at every run: what fails, fails for whoever looks at it, and for the change that broke it.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")
+
+# A shell that starts the tests in the background ignores Ctrl-C, and so would every process that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ numbers = st.floats(-100, 100)
 affine = st.builds(
     lambda a, b, c, d, x, y: np.array([[a, b, x], [c, d, y]]), *([st.floats(-3, 3)] * 4), numbers, numbers
 )
-invertible = affine.filter(lambda transform: abs(np.linalg.det(transform[:, :2])) > 0.1)
+invertible = affine.filter(lambda t: abs(t[0, 0] * t[1, 1] - t[0, 1] * t[1, 0]) > 0.1)
 turned = st.builds(
     lambda scale, angle, x, y: np.array(
         [[scale * np.cos(angle), -scale * np.sin(angle), x], [scale * np.sin(angle), scale * np.cos(angle), y]]

@@ -364,7 +364,7 @@ def bench_spotting(
         trial = spotting.Trial(faces, clips, videos, chosen, scorer)
         task = progress.add_task("frames", total=trial.frames)
         for _ in trial:
-            progress.advance(task)
+            progress.update(task, advance=1, total=trial.frames)
         figures = trial.figures()
     _write_json(json_file, figures)
     out.print(spotting.to_rich(figures))

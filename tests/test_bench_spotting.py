@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import livespot
 from livespot.bench import spotting
+from livespot.bench.calm import ForthAndBack, calm_frames, stretches
 from livespot.bench.spotting import CALM_CLIPS, CLIPS, PORTRAITS, Sight, Span, Tally, Trial, Watch
 from livespot.capture.opencv import VideoFile
 from livespot.capture.virtual import ASTRONAUT, Expression
@@ -52,7 +53,7 @@ RAISED_FOR_A_WHILE = np.where((TIMES_S >= 1.2) & (TIMES_S < 1.8), 0.04, 0.0)
 
 
 def test_a_face_is_calm_but_for_half_a_second_around_what_its_shape_does() -> None:
-    calm = spotting.calm_frames(meshes(RAISED_FOR_A_WHILE, BROW), TIMES_S.tolist())
+    calm = calm_frames(meshes(RAISED_FOR_A_WHILE, BROW), TIMES_S.tolist())
     changes = [frame for frame in range(90) if not calm[frame]]
     assert min(changes) == pytest.approx(0.7 * FPS, abs=3)
     assert max(changes) == pytest.approx(2.3 * FPS, abs=3)
@@ -60,31 +61,40 @@ def test_a_face_is_calm_but_for_half_a_second_around_what_its_shape_does() -> No
 
 @pytest.mark.parametrize("regions", [(), BROW[:2], ("upper_lid_left", "upper_lid_right", "lower_lid_left")])
 def test_a_turned_head_an_error_of_the_mesh_and_a_blink_are_calm(regions: tuple[str, ...]) -> None:
-    assert spotting.calm_frames(meshes(RAISED_FOR_A_WHILE, regions), TIMES_S.tolist()).all()
+    assert calm_frames(meshes(RAISED_FOR_A_WHILE, regions), TIMES_S.tolist()).all()
 
 
 def test_what_varies_by_less_than_three_percent_is_calm() -> None:
-    assert spotting.calm_frames(meshes(RAISED_FOR_A_WHILE / 2, BROW), TIMES_S.tolist()).all()
+    assert calm_frames(meshes(RAISED_FOR_A_WHILE / 2, BROW), TIMES_S.tolist()).all()
 
 
 def test_a_face_that_is_not_seen_is_not_calm() -> None:
     found = meshes(np.zeros(90), ())
     found[45] = None
-    calm = spotting.calm_frames(found, TIMES_S.tolist())
+    calm = calm_frames(found, TIMES_S.tolist())
     assert not calm[31:60].any()
     assert calm[:28].all() and calm[63:].all()
-    assert not spotting.calm_frames([None] * 10, TIMES_S[:10].tolist()).any()
+    assert not calm_frames([None] * 10, TIMES_S[:10].tolist()).any()
 
 
-def test_of_the_calm_parts_is_what_lies_there_whole_and_what_is_told_of_it() -> None:
-    calm = np.arange(90) < 50
-    inside, across, outside = span(10, 19), span(45, 54), span(70, 79)
-    hit, hits_across, alarm, alarm_outside = span(11, 19), span(42, 53), span(30, 35), span(60, 66)
-    truth, found = spotting.in_calm(
-        [inside, across, outside], [hit, hits_across, alarm, alarm_outside, span(70, 79)], calm
-    )
-    assert truth == [inside]
-    assert found == [hit, alarm]
+def test_stretches_are_what_is_calm_for_long_enough() -> None:
+    calm = np.zeros(90, np.bool_)
+    calm[:22] = calm[30:51] = calm[60:90] = True
+    assert stretches(calm, TIMES_S.tolist()) == [range(22), range(60, 90)]
+    assert stretches(~calm, TIMES_S.tolist()) == []
+    assert stretches(np.ones(90, np.bool_), TIMES_S.tolist()) == [range(90)]
+    assert stretches(np.ones(90, np.bool_), (10 * TIMES_S).tolist()) == [range(30)]
+
+
+def test_a_stretch_is_played_forth_and_back_without_a_halt(video: Path) -> None:
+    with VideoFile(video, "film") as source:
+        frames = list(source)[10:15]
+    with ForthAndBack(frames, FPS, 0.5) as again:
+        played = list(again)
+    order = [next(place for place, frame in enumerate(frames) if frame.image is one.image) for one in played]
+    assert order == [0, 1, 2, 3, 4, 3, 2, 1, 0, 1, 2, 3, 4, 3, 2][: len(order)]
+    assert [one.index for one in played] == list(range(again.frame_count or 0)) == list(range(round(0.5 * FPS)))
+    assert [one.t_s for one in played] == pytest.approx(TIMES_S[: len(played)])
 
 
 def test_frames_of_an_expression_are_those_that_show_it() -> None:
@@ -152,7 +162,7 @@ def test_a_video_that_all_watch_is_spotted_as_by_itself(video: Path, engine: str
     with OnnxScorer(settings.infer) as scorer:
         watch = Watch(Injected(VideoFile(video, "film"), 0, calm=True), methods, scorer)
         assert sum(1 for _ in watch) == len(watch.times_s) == 120
-    assert watch.watched_s() == pytest.approx(119 / FPS, abs=0.1)
+    assert watch.watched_s == pytest.approx(119 / FPS, abs=0.1)
     for name, method in methods.items():
         alone = list(livespot.spot(video, method))
         assert alone
@@ -162,6 +172,7 @@ def test_a_video_that_all_watch_is_spotted_as_by_itself(video: Path, engine: str
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spotting, "SECONDS", {30.0: 4.0})
+    monkeypatch.setattr(spotting, "CALM_S", 8.0)
     monkeypatch.setattr(spotting, "METHODS", {name: spotting.METHODS[name] for name in ("motion, live", "network")})
 
 
@@ -171,7 +182,8 @@ def test_a_short_run_has_every_figure(tmp_path: Path, video: Path) -> None:
     (tmp_path / "macro.avi").symlink_to(video)
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     trial = Trial(tmp_path, tmp_path, 1, Settings(), Scorer())
-    assert sum(1 for _ in trial) == trial.frames == 4 * 120
+    assert trial.frames == 4 * 120
+    assert sum(1 for _ in trial) == trial.frames > 4 * 120
     figures = json.loads(json.dumps(trial.figures(), allow_nan=False))
     assert set(figures["groups"]) == {PORTRAITS[30.0], CLIPS, CALM_CLIPS}
     for group in figures["groups"].values():
@@ -185,7 +197,9 @@ def test_a_short_run_has_every_figure(tmp_path: Path, video: Path) -> None:
     assert portraits["expressions"] == {"micro": 1, "macro": 1}
     assert portraits["methods"]["motion, live"]["f1"]["overall"] > 0.5
     assert portraits["minutes_without"] == clips["minutes_without"] == pytest.approx(119 / FPS / 60, abs=0.01)
-    assert 0 < calm["minutes_without"] <= clips["minutes_without"]
+    calm_stretches = (trial.frames - 4 * 120) / (2 * 240)
+    assert calm["minutes_without"] * 60 == pytest.approx(calm_stretches * 239 / FPS, abs=0.6)
+    assert calm["expressions"]["micro"] > 0
     assert len(figures["notes"]) == 1 and "broken.mp4" in figures["notes"][0]
     assert spotting.to_rich(figures).row_count == 3 * 3
 

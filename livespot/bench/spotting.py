@@ -6,39 +6,37 @@
 
 Each video is watched twice, with expressions put in and without: what is told of the second is a false alarm. All
 expressions are synthetic. A filmed face moves by itself, too, and nobody wrote down when: on clips that counts as false
-alarms. So where a clip is calm is told apart, by the shape of its face mesh alone, which no method here looks at.
+alarms. So the calm stretches of each clip are played once more, forth and back.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 
 from livespot.align import Aligner
-from livespot.bench.alignment import Landmarks
+from livespot.bench.calm import ForthAndBack, calm_frames, stretches
 from livespot.bench.figures import _machine, _one_thread
 from livespot.capture.opencv import VideoFile
+from livespot.capture.source import Source
 from livespot.capture.virtual import Expression, VirtualCamera
 from livespot.config import Settings
 from livespot.errors import SourceError
 from livespot.evaluation.matching import HIT_IOU, Counts, Interval, intersection_over_union, match
 from livespot.infer import Scorer
-from livespot.landmarks import RIGID, RIGID_SHAPE_IOD, FaceMesh, apply, similarity
-from livespot.motion.regions import EXPRESSIVE
+from livespot.landmarks import FaceMesh
 from livespot.pipeline import Found, Pipeline, Step, _track
 from livespot.records import Event, ExpressionType, Face
 from livespot.synth.injected import Injected, expressions
-
-Calm: TypeAlias = NDArray[np.bool_]
 
 KINDS: tuple[ExpressionType, ...] = ("micro", "macro")
 
@@ -54,10 +52,12 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 
 PORTRAITS: Mapping[float, str] = {30.0: "portraits, 30/s", 200.0: "portraits, 200/s"}
 CLIPS, CALM_CLIPS = "clips", "clips, calm"
-"""Groups of videos: portraits by frame rate, and of clips, once more, what lies in their calm parts."""
+"""Groups of videos: portraits by frame rate, clips, and their calm stretches played forth and back."""
 
 SECONDS = {30.0: 20.0, 200.0: 6.0}
 """Length of a portrait's video, by frame rate."""
+CALM_S = 30.0
+"""A calm stretch is played for so long."""
 SLOWER = {30.0: 1, 200.0: 2}
 """One portrait in so many is shown at a frame rate: what has more frames takes longer."""
 SEEDS = 2
@@ -76,14 +76,6 @@ BINS_IOD: Mapping[ExpressionType, tuple[tuple[float, float], ...]] = {
     "macro": ((0.03, 0.05), (0.05, 0.07), (0.07, math.inf)),
 }
 """Peak displacements, [from, to)."""
-
-CALM_IOD, CALM_WINDOW_S = 0.03, 1.0
-"""A face is calm where its shape varies by less over a window about the frame."""
-SMOOTH_FRAMES = 5
-THIRD = -3
-"""Two regions may vary by more: the mesh errs."""
-SHAPE = tuple(region.landmarks for name, region in EXPRESSIVE.items() if "lid" not in name)
-"""Points of the mesh whose means are its shape; lids blink."""
 
 
 @dataclass(frozen=True)
@@ -208,47 +200,6 @@ def alarms(found: Sequence[Span], watched_s: float) -> Tally:
     return Tally(micro_alarms=micro, macro_alarms=macro, alarmless_s=watched_s)
 
 
-def calm_frames(meshes: Sequence[Landmarks | None], times_s: Sequence[float]) -> Calm:
-    """(T,) for each frame whether the face's own shape hardly varies around it; without a face it is not calm.
-
-    The shape is that of the landmarks (468, 2) of each frame, once a similarity has taken away the head's motion.
-    """
-    unseen = np.full((len(SHAPE), 2), np.nan)
-    shapes_iod = _smooth(np.array([unseen if mesh is None else _shape_iod(mesh) for mesh in meshes]))
-    times = np.asarray(times_s)
-    begins, ends = (np.searchsorted(times, times + side * CALM_WINDOW_S / 2) for side in (-1, 1))
-    ranges_iod = (np.ptp(shapes_iod[begin:end], axis=0).max(axis=-1) for begin, end in zip(begins, ends, strict=True))
-    return np.array([np.sort(one)[THIRD] < CALM_IOD and not np.isnan(one).any() for one in ranges_iod], np.bool_)
-
-
-def _shape_iod(landmarks: Landmarks) -> NDArray[np.float64]:
-    """(regions, 2) where the head's motion would have them, but for turns in depth: those are not calm either."""
-    aligned_iod = apply(similarity(landmarks[list(RIGID)], RIGID_SHAPE_IOD), landmarks)
-    return np.array([aligned_iod[list(points)].mean(axis=0) for points in SHAPE])
-
-
-def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Running mean over `SMOOTH_FRAMES`; the ends are repeated."""
-    side = SMOOTH_FRAMES // 2
-    padded = np.pad(values, ((side, side), (0, 0), (0, 0)), "edge")
-    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, SMOOTH_FRAMES, axis=0).mean(axis=-1))
-
-
-def in_calm(truth: Sequence[Span], found: Sequence[Span], calm: Calm) -> tuple[list[Span], list[Span]]:
-    """What was shown while the face was calm, and what was told of that.
-
-    What is told belongs there if it hits what was shown there, or hits nothing and has its middle there.
-    """
-    inside = [one for one in truth if calm[one.frames[0] : one.frames[1] + 1].all()]
-    outside = [one for one in truth if one not in inside]
-    return inside, [
-        one
-        for one in found
-        if any(_hits(other, one) for other in inside)
-        or (calm[sum(one.frames) // 2] and not any(_hits(other, one) for other in outside))
-    ]
-
-
 class Rival:
     """One method that watches one video, its faces and gaps told as the pipeline tells them."""
 
@@ -299,14 +250,14 @@ class Watch:
         self.truth = shown(self._source.truth, self.times_s)
         self.events = {name: told(rival.events) for name, rival in rivals.items()}
 
-    def watched_s(self, frames: Calm | None = None) -> float:
-        """How long a face was seen, of certain frames if given."""
-        seen = np.array(self.seen, np.bool_) if frames is None else np.array(self.seen, np.bool_) & frames
-        return float(seen.mean() * (self.times_s[-1] - self.times_s[0]))
+    @property
+    def watched_s(self) -> float:
+        """How long a face was seen."""
+        return float(np.mean(self.seen) * (self.times_s[-1] - self.times_s[0]))
 
 
 class Trial:
-    """All videos; iterated once, a turn for each frame that was watched, of `frames` in all.
+    """All videos; iterated once, a turn for each frame that was watched, of `frames` in all as far as is known.
 
     Raises SourceError where a folder holds none, when it is made, or where no face is in any, at the end.
     """
@@ -361,22 +312,26 @@ class Trial:
         self._add(group, {name: tally(watch.truth, events) for name, events in watch.events.items()})
         watch = Watch(calm, self._methods, self._scorer)
         yield from watch
-        self._add(group, {name: alarms(events, watch.watched_s()) for name, events in watch.events.items()})
+        self._add(group, {name: alarms(events, watch.watched_s) for name, events in watch.events.items()})
 
     def _clip(self, path: Path) -> Iterator[None]:
-        """Without expressions first: that also says where the clip is calm."""
-        watch = Watch(Injected(VideoFile(path, path.stem), 0, calm=True), self._methods, self._scorer)
+        yield from self._filmed(CLIPS, partial(VideoFile, path, path.stem), _seed(path))
+        for place, stretch in enumerate(_calm_stretches(path)):
+            with VideoFile(path, path.stem) as source:
+                frames = list(islice(source, stretch.start, stretch.stop))
+            fps = 1 / float(np.median(np.diff([frame.t_s for frame in frames])))
+            self.frames += (len(self._seeds) + 1) * round(CALM_S * fps)
+            yield from self._filmed(CALM_CLIPS, partial(ForthAndBack, frames, fps, CALM_S), _seed(path) + 1000 * place)
+
+    def _filmed(self, group: str, source: Callable[[], Source], seed: int) -> Iterator[None]:
+        """A recording as it is, then with expressions."""
+        watch = Watch(Injected(source(), 0, calm=True), self._methods, self._scorer)
         yield from watch
-        calm = calm_frames(_meshes(path), watch.times_s)
-        self._add(CLIPS, {name: alarms(events, watch.watched_s()) for name, events in watch.events.items()})
-        for name, events in watch.events.items():
-            self._add(CALM_CLIPS, {name: alarms(in_calm([], events, calm)[1], watch.watched_s(calm))})
-        for seed in self._seeds:
-            watch = Watch(Injected(VideoFile(path, path.stem), _seed(path) + seed), self._methods, self._scorer)
+        self._add(group, {name: alarms(events, watch.watched_s) for name, events in watch.events.items()})
+        for each in self._seeds:
+            watch = Watch(Injected(source(), seed + each), self._methods, self._scorer)
             yield from watch
-            self._add(CLIPS, {name: tally(watch.truth, events) for name, events in watch.events.items()})
-            for name, events in watch.events.items():
-                self._add(CALM_CLIPS, {name: tally(*in_calm(watch.truth, events, calm))})
+            self._add(group, {name: tally(watch.truth, events) for name, events in watch.events.items()})
 
     def _add(self, group: str, tallies: Mapping[str, Tally]) -> None:
         for name, one in tallies.items():
@@ -424,10 +379,12 @@ def _frame_count(path: Path) -> int:
         return 0
 
 
-def _meshes(path: Path) -> list[Landmarks | None]:
-    """Landmarks of the first face of each frame."""
+def _calm_stretches(path: Path) -> list[range]:
+    """Places of the frames of a video in which its first face is calm."""
     with VideoFile(path, path.stem) as source, FaceMesh() as mesh:
-        return [next(iter(mesh.find(frame.image)), None) for frame in source]
+        seen = [(frame.t_s, next(iter(mesh.find(frame.image)), None)) for frame in source]
+    times_s = [t_s for t_s, _ in seen]
+    return stretches(calm_frames([landmarks for _, landmarks in seen], times_s), times_s)
 
 
 def _group(by_method: Mapping[str, Tally]) -> dict[str, Any]:

@@ -191,7 +191,7 @@ class Decoder:
             offset_s=end_frame.t_s if phase == "close" else None,
             offset_frame=end_frame.index if phase == "close" else None,
             confidence=min(expression.peak, 1.0),
-            decided_s=now.t_s,
+            decided_s=now.decided_s,
             arrival_s=now.arrival_s,
             truncated=truncated,
         )

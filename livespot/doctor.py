@@ -155,7 +155,8 @@ def _engine(what: str) -> Finding:
     from livespot.infer.onnx import OnnxScorer
 
     with OnnxScorer(InferSettings()) as scorer:
-        micro, macro = scorer.score(np.zeros((1, *scorer.clip.shape), np.float32))[0]
+        blank = {name: np.zeros((1, *shape), np.float32) for name, shape in scorer.clip.shapes.items()}
+        micro, macro = scorer.score(blank)[0]
         return Finding(what, "ok", f"{scorer.name}; micro {micro:.3f}, macro {macro:.3f} for a blank clip")
 
 

@@ -9,13 +9,14 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from livespot.errors import EngineError
 from livespot.files import replacing
 from livespot.infer.metadata import KEY, EngineMetadata
 from livespot.nets.checkpoint import Checkpoint
 from livespot.nets.yap2022 import CLIP, Yap2022
-from livespot.records import Calibration
+from livespot.records import Calibration, ClipSpec
 
 PARITY = 1e-5
 """Largest difference of any score between PyTorch and ONNX Runtime: float32 rounding, not another network."""
@@ -32,7 +33,7 @@ def export(
     calibration: Calibration = PROVISIONAL,
     validation: dict[str, Any] | None = None,
 ) -> float:
-    """Write the network of `checkpoint` to `onnx_path`; input "clips" (N, 2, 2, 112, 112), output "scores" (N, 2).
+    """Write the network of `checkpoint` to `onnx_path`: the inputs that its `ClipSpec` names, output "scores" (N, 2).
 
     `validation` is stored with the weights, for people to read. Returns the largest difference of a score between
     PyTorch and ONNX Runtime; raises EngineError, and writes nothing, where it exceeds `PARITY`.
@@ -42,9 +43,9 @@ def export(
     net.load_state_dict(kept.weights)
     net.eval()
     with replacing(onnx_path) as part:
-        _write(net, part)
+        _write(net, CLIP, part)
         _describe(part, EngineMetadata("yap2022", CLIP, calibration, _trained(kept, validation or {})))
-        return _checked_parity(net, part)
+        return _checked_parity(net, CLIP, part)
 
 
 def _trained(kept: Checkpoint, validation: dict[str, Any]) -> dict[str, Any]:
@@ -58,14 +59,16 @@ def _trained(kept: Checkpoint, validation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write(net: Yap2022, path: Path) -> None:
-    example = torch.zeros(2, *CLIP.shape)
+def _write(net: nn.Module, clip: ClipSpec, path: Path) -> None:
+    """`net` takes the inputs of `clip` in their order."""
+    examples = tuple(torch.zeros(2, *shape) for shape in clip.shapes.values())
+    names = list(clip.shapes)
     with warnings.catch_warnings():
         # The exporter by tracing is announced to go; it writes one plain graph, which ONNX Runtime fuses best.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            net, (example,), str(path), input_names=["clips"], output_names=["scores"], opset_version=OPSET,
-            dynamic_axes={"clips": {0: "n"}, "scores": {0: "n"}}, dynamo=False,
+            net, examples, str(path), input_names=names, output_names=["scores"], opset_version=OPSET,
+            dynamic_axes={name: {0: "n"} for name in (*names, "scores")}, dynamo=False,
         )  # fmt: skip
 
 
@@ -76,17 +79,18 @@ def _describe(path: Path, metadata: EngineMetadata) -> None:
     onnx.save(model, path)
 
 
-def _checked_parity(net: Yap2022, path: Path) -> float:
-    clips = np.random.default_rng(0).normal(size=(8, *CLIP.shape)).astype(np.float32)
+def _checked_parity(net: nn.Module, clip: ClipSpec, path: Path) -> float:
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.normal(size=(8, *shape)).astype(np.float32) for name, shape in clip.shapes.items()}
     with torch.no_grad():
-        wanted = net(torch.from_numpy(clips)).numpy()
-    difference = float(np.abs(_run(path, clips) - wanted).max())
+        wanted = net(*map(torch.from_numpy, inputs.values())).numpy()
+    difference = float(np.abs(_run(path, inputs) - wanted).max())
     if not difference <= PARITY:
         raise EngineError(f"{path}: scores differ from PyTorch's by {difference:.1e}; expected at most {PARITY:.0e}")
     return difference
 
 
-def _run(path: Path, clips: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run(path: Path, inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    scores: NDArray[np.float32] = session.run(["scores"], {"clips": clips})[0]
+    scores: NDArray[np.float32] = session.run(["scores"], inputs)[0]
     return scores

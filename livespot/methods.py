@@ -2,6 +2,7 @@
 
     motion     face -> motion -> spot
     network    face -> normalise -> buffer -> (score) -> decode
+                 `-> motion -> window -^        each way where the network asks for what it gives
     both       as network; motion lowers the scores that head and lids explain, and refines the events
     zhang2020, mdmo    the whole video, as published
 
@@ -20,6 +21,7 @@ from livespot.motion.evidence import Evidence
 from livespot.motion.search import STRENGTH_DELAY_S
 from livespot.motion.spotter import MotionSpotter
 from livespot.motion.tracker import RegionTracker
+from livespot.motion.window import MotionWindow
 from livespot.normalise import local_contrast
 from livespot.records import Clip, Event, Face, Motion, Scores
 
@@ -81,12 +83,15 @@ class _ByMotion:
 
 class _ByNetwork:
     def __init__(self, settings: Settings, scorer: Scorer, source: str, face: int) -> None:
-        self._buffer = ClipBuffer(scorer.clip)
+        self._spec = scorer.clip
+        self._tracker, self._window = RegionTracker(), MotionWindow(self._spec)
+        self._buffer = ClipBuffer(self._spec)
         self._decoder = Decoder(settings.decode, scorer.calibration, source, face)
-        self.thresholds, self.delay_s = self._decoder.thresholds, self._decoder.latency_s
+        self.thresholds = self._decoder.thresholds
+        self.delay_s = self._buffer.latency_s + self._decoder.latency_s
 
     def clips(self, face: Face) -> list[Clip]:
-        return self._buffer.push(face, local_contrast(face.crop))
+        return self._cut(face, self._tracker.push(face) if self._spec.motion_s else [])
 
     def decide(self, scores: Scores | None) -> Decided:
         if scores is None:
@@ -95,8 +100,16 @@ class _ByNetwork:
         return Decided(events, scores, self._decoder.smoothed)
 
     def interrupt(self) -> list[Event]:
+        self._tracker.reset()
+        self._window.reset()
         self._buffer.reset()
         return self._decoder.flush()
+
+    def _cut(self, face: Face, motions: list[Motion]) -> list[Clip]:
+        """What the network asks for, of a face and its motion; neither is worked out for nothing."""
+        patch = local_contrast(face.crop) if self._spec.references_s else None
+        window = self._window.push(motions[-1]) if self._spec.motion_s else None
+        return self._buffer.push(face, patch, window)
 
 
 class _ByBoth(_ByNetwork):
@@ -104,24 +117,25 @@ class _ByBoth(_ByNetwork):
 
     def __init__(self, settings: Settings, scorer: Scorer, source: str, face: int) -> None:
         super().__init__(settings, scorer, source, face)
-        self._tracker = RegionTracker()
-        self._evidence = Evidence(settings.decode, scorer.clip.references_s)
+        # A network that is fed motion is shown head and lids beside it, and has learned what they explain: to weigh
+        # them once more would lower its scores twice, and below the thresholds it was calibrated with.
+        self._evidence = Evidence(settings.decode, () if self._spec.motion_s else self._spec.references_s)
 
     def clips(self, face: Face) -> list[Clip]:
-        for motion in self._tracker.push(face):
+        motions = self._tracker.push(face)
+        for motion in motions:
             self._evidence.push(motion)
-        return super().clips(face)
+        return self._cut(face, motions)
 
     def decide(self, scores: Scores | None) -> Decided:
         if scores is not None:
-            micro, *_, macro = self._evidence.unexplained()
+            micro, macro = self._evidence.unexplained()
             scores = replace(scores, micro=scores.micro * micro, macro=scores.macro * macro)
         decided = super().decide(scores)
         return decided._replace(events=self._refined(decided.events))
 
     def interrupt(self) -> list[Event]:
         events = self._refined(super().interrupt())
-        self._tracker.reset()
         self._evidence.reset()
         return events
 

@@ -11,7 +11,7 @@ Only the first hand-over may drop frames, and only of live sources. The second h
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from livespot.align import Aligner
 from livespot.capture.handover import HandOver, LiveHandOver
@@ -136,11 +137,13 @@ class Pipeline:
     def _score(self, clips: list[Clip]) -> list[Scores]:
         if not clips or self._scorer is None:
             return []
-        batch = clips[0].frames[None] if len(clips) == 1 else np.stack([clip.frames for clip in clips])
         return [
-            Scores(float(micro), float(macro), clip.face, clip.source, clip.index, clip.t_s, clip.arrival_s)
-            for clip, (micro, macro) in zip(clips, self._scorer.score(batch), strict=True)
-        ]
+            Scores(
+                float(micro), float(macro), clip.face, clip.source, clip.index, clip.t_s, clip.arrival_s,
+                clip.lookahead_s,
+            )
+            for clip, (micro, macro) in zip(clips, self._scorer.score(_batch(clips)), strict=True)
+        ]  # fmt: skip
 
     def _raise_failures(self) -> None:
         failures = [stream.failure for stream in self._streams if stream.failure is not None]
@@ -265,6 +268,13 @@ class _Stream:
         if face not in self._faces:
             self._faces[face] = watched(self._settings, self._scorer, self.source.name, face)
         return self._faces[face]
+
+
+def _batch(clips: Sequence[Clip]) -> Mapping[str, NDArray[np.float32]]:
+    """The inputs of several clips as one array each; that of a lone clip is not copied."""
+    if len(clips) == 1:
+        return {name: array[None] for name, array in clips[0].inputs.items()}
+    return {name: np.stack([clip.inputs[name] for clip in clips]) for name in clips[0].inputs}
 
 
 def _track(frames: Iterable[Frame | Gap], aligner: Aligner) -> Iterator[Found]:

@@ -4,6 +4,8 @@ Times are seconds, frames are 0-based indices of the source. Intervals are half-
 [onset, offset); `tables` turns them into the field's inclusive frames where they leave livespot.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
@@ -22,6 +24,12 @@ MAX_PAUSE_S = 0.5
 LANDMARKS = 468
 """Points of the MediaPipe face mesh."""
 
+MOTION_HZ = 50.0
+"""Regional motion over time is told as means over cells of this rate, whatever the frame rate."""
+MOTION_CHANNELS = 85
+"""Of each cell: displacement x and y of each region in turn (52, IOD), standard error of each region (26, IOD), the
+head (6, as in `Motion`), and how unlike their reference the upper lids are (1). Regions as `motion.regions.REGIONS`."""
+
 ExpressionType: TypeAlias = Literal["micro", "macro"]
 Phase: TypeAlias = Literal["open", "update", "close"]
 GapReason: TypeAlias = Literal["frames_lost", "frames_dropped", "face_lost", "reconnect"]
@@ -39,12 +47,14 @@ class ShapesInRepr:
     """`repr` shows the shape of an array, never its pixels: frames of faces must not end up in logs."""
 
     def __repr__(self) -> str:
-        parts = []
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            shown = f"{value.dtype}{value.shape}" if isinstance(value, np.ndarray) else repr(value)
-            parts.append(f"{field.name}={shown}")
-        return f"{type(self).__name__}({', '.join(parts)})"
+        named = (f"{field.name}={_shown(getattr(self, field.name))}" for field in fields(self))  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(named)})"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_shown(one)}" for key, one in value.items()) + "}"
+    return f"{value.dtype}{value.shape}" if isinstance(value, np.ndarray) else repr(value)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -93,19 +103,45 @@ class Face(ShapesInRepr):
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """What a network asks for: pairs (reference, current), one stream for each distance into the past."""
+    """What a network asks for: pairs of frames, regional motion over a window, or both; and which moment it judges."""
 
     references_s: tuple[float, ...] = (0.2, 0.8)
-    """k_micro and k_macro of Yap 2022, in seconds."""
+    """A pair (reference, newest) for each of these distances into the past; none where it is empty. The default is
+    k_micro and k_macro of Yap 2022."""
+    motion_s: float = 0.0
+    """Length of the window of regional motion that ends with the newest frame; 0 for none."""
+    lookahead_s: float = 0.0
+    """How long before the newest frame the judged moment lies."""
 
     def __post_init__(self) -> None:
-        if not self.references_s or min(self.references_s) <= 0:
+        if any(not 0 < reference_s < math.inf for reference_s in self.references_s):
             raise ValueError(f"ClipSpec.references_s is {self.references_s}; expected distances above 0 s")
+        if self.motion_s and not 1 / MOTION_HZ <= self.motion_s < math.inf:
+            raise ValueError(f"ClipSpec.motion_s is {self.motion_s}; expected 0, or at least {1 / MOTION_HZ} s")
+        if not 0 <= self.lookahead_s < math.inf:
+            raise ValueError(f"ClipSpec.lookahead_s is {self.lookahead_s}; expected 0 s or more")
+        if not (self.references_s or self.motion_s):
+            raise ValueError("ClipSpec has neither references_s nor motion_s; expected at least one of them")
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(streams, frames, height, width) of one clip."""
+        """(streams, frames, height, width) of the pairs of one clip."""
         return (len(self.references_s), 2, CROP_PX, CROP_PX)
+
+    @property
+    def motion_shape(self) -> tuple[int, int]:
+        """(channels, cells) of the motion of one clip: so many whole cells as come nearest to `motion_s`."""
+        return (MOTION_CHANNELS, round(self.motion_s * MOTION_HZ))
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each input that is asked for, by its name: "clips", "motion" or both."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.references_s:
+            shapes["clips"] = self.shape
+        if self.motion_s:
+            shapes["motion"] = self.motion_shape
+        return shapes
 
 
 @dataclass(frozen=True)
@@ -123,16 +159,26 @@ class Calibration:
 class Clip(ShapesInRepr):
     """The input of the network for one face at one time."""
 
-    frames: NDArray[np.float32]
-    """float32 (streams, 2, 112, 112): normalised patches (reference, current) of each stream."""
+    inputs: Mapping[str, NDArray[np.float32]]
+    """What the network's `ClipSpec` asks for. "clips": float32 (streams, 2, 112, 112), normalised patches (reference,
+    newest) of each stream. "motion": float32 (channels, cells), the regional motion that ends with the newest frame."""
     face: int
     source: str
     index: int
+    """Of the judged frame."""
     t_s: float
+    """Of the judged frame."""
     arrival_s: float
+    """Of the newest frame."""
+    lookahead_s: float = 0.0
+    """Stream time from the judged to the newest frame."""
 
     def __post_init__(self) -> None:
-        _check("Clip.frames", self.frames, (None, 2, CROP_PX, CROP_PX), np.float32)
+        if not self.inputs or not set(self.inputs) <= {"clips", "motion"}:
+            raise ValueError(f"Clip.inputs are {', '.join(self.inputs) or 'none'}; expected clips, motion or both")
+        for name, array in self.inputs.items():
+            shape = (None, 2, CROP_PX, CROP_PX) if name == "clips" else (MOTION_CHANNELS, None)
+            _check(f"Clip.inputs[{name}]", array, shape, np.float32)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -174,6 +220,14 @@ class Scores:
     index: int
     t_s: float
     arrival_s: float
+    """Of the frame that decided."""
+    lookahead_s: float = 0.0
+    """Stream time from these scores to the frame that decided them."""
+
+    @property
+    def decided_s(self) -> float:
+        """Stream time of the frame that decided."""
+        return self.t_s + self.lookahead_s
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.micro <= 1.0 and 0.0 <= self.macro <= 1.0):

@@ -1,7 +1,7 @@
 """A face that moves at known times, filmed once for all tests, and what it takes to spot it without training."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -92,8 +92,9 @@ class MotionScorer:
     ) -> None:
         pass
 
-    def score(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
+    def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         time.sleep(self._takes_s)
+        clips = inputs["clips"]
         change = np.abs(clips[:, :, 1] - clips[:, :, 0]).mean(axis=(2, 3))
         return np.asarray((5 * (change - 0.1)).clip(0, 1), np.float32)
 

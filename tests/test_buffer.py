@@ -38,9 +38,10 @@ def clips_of(buffer: ClipBuffer, times_s: Sequence[float], first: int = 0) -> li
 
 def references_of(clip: Clip) -> list[int]:
     """Frame number of the reference in each stream; checks that the pictures are whole and the rest is current."""
-    assert (clip.frames == clip.frames[:, :, :1, :1]).all()
-    assert (clip.frames[:, 1] == clip.index).all()
-    return [int(number) for number in clip.frames[:, 0, 0, 0]]
+    pairs = clip.inputs["clips"]
+    assert (pairs == pairs[:, :, :1, :1]).all()
+    assert (pairs[:, 1] == clip.index).all()
+    return [int(number) for number in pairs[:, 0, 0, 0]]
 
 
 def steady(fps: float | Fraction, to_s: float) -> list[float]:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, cycle, islice
 from pathlib import Path
@@ -167,9 +167,9 @@ def test_clips_of_all_sources_share_a_batch(pictures: list[Picture]) -> None:
     class Counting(MotionScorer):
         largest = 0
 
-        def score(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
-            self.largest = max(self.largest, len(clips))
-            return super().score(clips)
+        def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+            self.largest = max(self.largest, len(inputs["clips"]))
+            return super().score(inputs)
 
     scorer = Counting()
     run(*(Played(frames(pictures, name), name) for name in ("a", "b", "c")), scorer=scorer)
@@ -267,7 +267,7 @@ def test_a_bug_is_raised_at_once_and_ends_all_threads(pictures: list[Picture]) -
 
 def test_a_bug_in_a_scorer_is_raised_at_once_and_ends_all_threads(pictures: list[Picture]) -> None:
     class Broken(MotionScorer):
-        def score(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: ARG002 as in MotionScorer
+        def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:  # noqa: ARG002 as in MotionScorer
             raise ZeroDivisionError("a bug")
 
     source = Played(endless(pictures))

@@ -17,7 +17,8 @@ FACE = Face(
     t_s=0.28,
     arrival_s=100.0,
 )
-CLIP = Clip(np.zeros((2, 2, 112, 112), np.float32), 1, "cam", 7, 0.28, 100.0)
+PAIRS, WINDOW = np.zeros((2, 2, 112, 112), np.float32), np.zeros((85, 100), np.float32)
+CLIP = Clip({"clips": PAIRS, "motion": WINDOW}, 1, "cam", 7, 0.28, 100.0)
 OPEN = Event(
     id="cam-1-0",
     phase="open",
@@ -55,11 +56,22 @@ CLOSE = replace(OPEN, phase="close", offset_s=1.4, offset_frame=35, decided_s=1.
         ),
         (lambda: replace(FACE, transform=np.eye(3)), r"Face.transform .* expected float64\(2, 3\)"),
         (
-            lambda: replace(CLIP, frames=np.zeros((2, 3, 112, 112), np.float32)),
-            r"Clip.frames .* expected float32\(any, 2, 112, 112\)",
+            lambda: replace(CLIP, inputs={"clips": np.zeros((2, 3, 112, 112), np.float32)}),
+            r"Clip.inputs\[clips\] .* expected float32\(any, 2, 112, 112\)",
         ),
-        (lambda: ClipSpec(()), r"references_s is \(\); expected distances above 0 s"),
+        (
+            lambda: replace(CLIP, inputs={"clips": PAIRS, "motion": np.zeros((78, 100), np.float32)}),
+            r"Clip.inputs\[motion\] .* expected float32\(85, any\)",
+        ),
+        (lambda: replace(CLIP, inputs={"flow": WINDOW}), "Clip.inputs are flow; expected clips, motion or both"),
+        (lambda: replace(CLIP, inputs={}), "Clip.inputs are none; expected clips, motion or both"),
+        (lambda: ClipSpec(()), "neither references_s nor motion_s; expected at least one"),
         (lambda: ClipSpec((0.2, 0.0)), r"references_s is \(0.2, 0.0\); expected distances above 0 s"),
+        (lambda: ClipSpec((0.2, float("nan"))), "expected distances above 0 s"),
+        (lambda: ClipSpec(motion_s=-1.0), "motion_s is -1.0; expected 0, or at least 0.02 s"),
+        (lambda: ClipSpec(motion_s=0.01), "motion_s is 0.01; expected 0, or at least 0.02 s"),
+        (lambda: ClipSpec(lookahead_s=-0.1), "lookahead_s is -0.1; expected 0 s or more"),
+        (lambda: ClipSpec(lookahead_s=float("inf")), "lookahead_s is inf; expected 0 s or more"),
         (lambda: Scores(1.1, 0.0, 1, "cam", 7, 0.28, 100.0), "micro 1.1, macro 0.0; expected probabilities"),
         (lambda: Scores(0.0, float("nan"), 1, "cam", 7, 0.28, 100.0), "macro nan; expected probabilities"),
         (lambda: Gap("cam", 2.0, 1.0, "face_lost"), "from 2.0 s to 1.0 s; expected from <= to"),
@@ -97,6 +109,18 @@ def test_records_do_not_change(record: Frame | Face | Clip | Event) -> None:
 def test_a_clip_has_a_stream_for_each_distance() -> None:
     assert ClipSpec().references_s == (0.2, 0.8)
     assert ClipSpec((0.1, 0.2, 0.4)).shape == (3, 2, 112, 112)
+
+
+def test_what_a_network_may_be_fed_is_told_by_name() -> None:
+    assert ClipSpec().shapes == {"clips": (2, 2, 112, 112)}
+    assert ClipSpec((), motion_s=2.0).shapes == {"motion": (85, 100)}
+    assert ClipSpec((0.4,), motion_s=0.5).shapes == {"clips": (1, 2, 112, 112), "motion": (85, 25)}
+
+
+def test_scores_tell_when_they_were_decided() -> None:
+    scores = Scores(0.5, 0.5, 1, "cam", 7, 1.25, 100.0)
+    assert scores.decided_s == 1.25
+    assert replace(scores, lookahead_s=0.5).decided_s == 1.75
 
 
 def test_latency_is_from_what_a_phase_tells_to_the_frame_that_decided_it() -> None:

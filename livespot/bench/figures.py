@@ -37,6 +37,7 @@ from livespot.landmarks import (
 from livespot.live import serve
 from livespot.motion.spotter import MotionSpotter
 from livespot.motion.tracker import RegionTracker
+from livespot.motion.window import MotionWindow
 from livespot.normalise import local_contrast
 from livespot.pipeline import Pipeline
 from livespot.publish.zmq import Publisher
@@ -147,7 +148,8 @@ def _stages(
     path: Path, faces: Sequence[tuple[Face | None, float]], settings: Settings, scorer: Scorer
 ) -> dict[str, list[float]]:
     """Seconds that each stage took, one after the other, frame by frame; `align` is told with the faces."""
-    buffer = ClipBuffer(scorer.clip)
+    asked = scorer.clip
+    buffer, window = ClipBuffer(asked), MotionWindow(asked)
     tracker = RegionTracker()
     spotter = MotionSpotter(settings.motion, settings.decode, "bench", 0)
     decoder = Decoder(settings.decode, scorer.calibration, "bench", 0)
@@ -158,13 +160,18 @@ def _stages(
                 (motion,) = tracker.push(face)
             with watch("spot"):
                 spotter.push(motion)
-            with watch("normalise"):
-                patch = local_contrast(face.crop)
+            patch, recent = None, None
+            if asked.references_s:
+                with watch("normalise"):
+                    patch = local_contrast(face.crop)
+            if asked.motion_s:
+                with watch("window"):
+                    recent = window.push(motion)
             with watch("buffer"):
-                clips = buffer.push(face, patch)
+                clips = buffer.push(face, patch, recent)
             for clip in clips:
                 with watch("infer"):
-                    micro, macro = scorer.score(clip.frames[None])[0]
+                    micro, macro = scorer.score({name: array[None] for name, array in clip.inputs.items()})[0]
                 scores = Scores(float(micro), float(macro), 0, "bench", clip.index, clip.t_s, clip.arrival_s)
                 with watch("decode"):
                     decoder.push(scores)

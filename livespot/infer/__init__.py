@@ -1,4 +1,4 @@
-"""Engines: float32 clips in, float32 scores out. Not faces, not time, not events."""
+"""Engines: float32 inputs in, float32 scores out. Not faces, not time, not events."""
 
 from livespot.infer.metadata import EngineMetadata
 from livespot.infer.onnx import OnnxScorer

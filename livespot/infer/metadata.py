@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from livespot.errors import EngineError
 from livespot.records import Calibration, ClipSpec
@@ -12,10 +12,18 @@ KEY = "livespot"
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _ClipContent(BaseModel):
-    references_s: tuple[_Positive, ...] = Field(min_length=1)
+    references_s: tuple[_Positive, ...]
+    motion_s: _NotNegative = 0.0
+    lookahead_s: _NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _is_a_clip(self) -> "_ClipContent":
+        ClipSpec(**self.model_dump())
+        return self
 
 
 class _CalibrationContent(BaseModel):
@@ -60,7 +68,7 @@ class EngineMetadata:
             ) from None
         return cls(
             content.name,
-            ClipSpec(content.clip.references_s),
+            ClipSpec(**content.clip.model_dump()),
             Calibration(**content.calibration.model_dump()),
             content.trained,
         )

@@ -1,6 +1,6 @@
 """ONNX Runtime on the CPU: the engine that runs everywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,7 +38,7 @@ class OnnxScorer:
         metadata = _metadata(session, path)
         _check_tensors(session, metadata.clip, path)
         self._session, self._metadata = session, metadata
-        self.score(np.zeros((2, *metadata.clip.shape), np.float32))
+        self.score({name: np.zeros((2, *shape), np.float32) for name, shape in metadata.clip.shapes.items()})
         return self
 
     def __exit__(
@@ -62,20 +62,18 @@ class OnnxScorer:
         threads = self._settings.threads
         return f"{self._opened.name} on ONNX Runtime CPU, {threads} thread{'s' if threads > 1 else ''}"
 
-    def score(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score clips float32 (N, streams, 2, 112, 112), N from 1.
+    def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Score N clips, from 1: each input that `clip` asks for as float32 (N, *its shape), by its name.
 
         Returns float32 (N, 2), a new array: probabilities of micro and of macro in [0, 1]; both may be high.
         Raises EngineError where what the network returns is no probability.
         """
-        shape = self._opened.clip.shape
-        if clips.shape[1:] != shape or clips.dtype != np.float32 or not len(clips):
-            raise ValueError(f"clips are {clips.dtype} {clips.shape}; expected float32 (N, {_sides(shape)}), N from 1")
+        count = _count(inputs, self._opened.clip)
         try:
-            scores: NDArray[np.float32] = self._session.run(["scores"], {"clips": clips})[0]
+            scores: NDArray[np.float32] = self._session.run(["scores"], dict(inputs))[0]
         except Exception as error:  # ONNX Runtime's exceptions have no other base
-            raise EngineError(f"{self.name} cannot score {len(clips)} clips: {error}") from None
-        _check_scores(scores, len(clips), self.name)
+            raise EngineError(f"{self.name} cannot score {count} clips: {error}") from None
+        _check_scores(scores, count, self.name)
         return scores
 
     @property
@@ -124,12 +122,28 @@ def _metadata(session: Any, path: Path) -> EngineMetadata:
 
 
 def _check_tensors(session: Any, clip: ClipSpec, path: Path) -> None:
-    clips = f"clips float32 (any, {_sides(clip.shape)})"
+    inputs = " and ".join(f"{name} float32 (any, {_sides(shape)})" for name, shape in clip.shapes.items())
     scores = "scores float32 (any, 2)"
-    for verb, tensors, expected in (("takes", session.get_inputs(), clips), ("gives", session.get_outputs(), scores)):
+    for verb, tensors, expected in (("takes", session.get_inputs(), inputs), ("gives", session.get_outputs(), scores)):
         came = _described(tensors)
         if came != expected:
             raise EngineError(f"{path} {verb} {came}; expected {expected}: export the network again")
+
+
+def _count(inputs: Mapping[str, NDArray[np.float32]], clip: ClipSpec) -> int:
+    """How many clips the inputs are of. Raises ValueError where they are not what the network asks for."""
+    if inputs.keys() != clip.shapes.keys():
+        raise ValueError(f"inputs are {' and '.join(inputs) or 'none'}; expected {' and '.join(clip.shapes)}")
+    for name, shape in clip.shapes.items():
+        array = inputs[name]
+        if array.shape[1:] != shape or array.dtype != np.float32 or not len(array):
+            came = f"{name} came as {array.dtype} {array.shape}"
+            raise ValueError(f"{came}; expected float32 (N, {_sides(shape)}), N from 1")
+    counts = {name: len(array) for name, array in inputs.items()}
+    if len(set(counts.values())) > 1:
+        told = " and ".join(f"{count} {name}" for name, count in counts.items())
+        raise ValueError(f"inputs are of {told}; expected as many of each")
+    return next(iter(counts.values()))
 
 
 def _check_scores(scores: NDArray[np.float32], clips: int, name: str) -> None:
@@ -143,9 +157,10 @@ def _check_scores(scores: NDArray[np.float32], clips: int, name: str) -> None:
 
 
 def _described(tensors: Any) -> str:
-    """Inputs or outputs of a session as text: "clips float32 (any, 2, 2, 112, 112)"; a free side is "any"."""
+    """Inputs or outputs of a session, by name: "clips float32 (any, 2, 2, 112, 112)"; a free side is "any"."""
     return " and ".join(
-        f"{tensor.name} {_DTYPES.get(tensor.type, tensor.type)} ({_sides(tensor.shape)})" for tensor in tensors
+        f"{tensor.name} {_DTYPES.get(tensor.type, tensor.type)} ({_sides(tensor.shape)})"
+        for tensor in sorted(tensors, key=lambda one: str(one.name))
     )
 
 

@@ -1,5 +1,6 @@
 """What the pipeline asks of an engine."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol
 
@@ -27,8 +28,8 @@ class Scorer(Protocol):
     def name(self) -> str:
         """What runs, and where: "yap2022 on ONNX Runtime CPU, 1 thread"."""
 
-    def score(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score clips float32 (N, streams, 2, 112, 112), N from 1.
+    def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Score N clips, from 1: each input that `clip` asks for as float32 (N, *its shape), by its name.
 
         Returns float32 (N, 2), a new array: probabilities of micro and of macro in [0, 1]; both may be high.
         Raises EngineError where what the network returns is no probability.

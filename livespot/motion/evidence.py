@@ -47,7 +47,10 @@ class Evidence:
     """The recent motion of one face, and what it says of scores and events."""
 
     def __init__(self, durations: DecodeSettings, references_s: Sequence[float]) -> None:
-        """`references_s` are the network's distances into the past, for micro and for macro."""
+        """`references_s` are the network's distances into the past, for micro first, for macro last.
+
+        None where it compares no two moments: then nothing it proposes is explained away, and only events are refined.
+        """
         self._durations = durations
         self._references = [max(round(reference_s * GRID_HZ), MOMENT_CELLS) for reference_s in references_s]
         self.reset()
@@ -67,9 +70,11 @@ class Evidence:
         self._frames: deque[Motion] = deque()
         self._free_s = -np.inf
 
-    def unexplained(self) -> tuple[float, ...]:
-        """For each reference, the share [0, 1] of the motion since then that neither head nor lids explain."""
-        return tuple(self._unexplained(back) for back in self._references)
+    def unexplained(self) -> tuple[float, float]:
+        """For micro and macro, the share [0, 1] of the motion since their reference that is no head's and no lid's."""
+        if not self._references:
+            return 1.0, 1.0
+        return self._unexplained(self._references[0]), self._unexplained(self._references[-1])
 
     def refined(self, event: Event) -> Event:
         """A closed event with the bounds that motion gives it, and the regions that moved.

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespot.motion.regions import GROUPS, REGIONS, lid_drag
-from livespot.records import Motion
+from livespot.records import MOTION_CHANNELS, MOTION_HZ, Motion
 
 Array = NDArray[np.float64]
 
-GRID_HZ = 50.0
+GRID_HZ = MOTION_HZ
 """Paths are averaged over cells of this rate, so that every frame rate meets the same filters."""
 
 SCALES_S = (0.16, 0.2, 0.26, 0.34, 0.44, 0.58, 0.75, 1.0, 1.3, 1.7, 2.2, 2.9, 3.8)
@@ -71,7 +71,14 @@ DRAG = np.array([lid_drag(name) for name in REGIONS])
 
 MOVED, NOISE, HEAD, UNLIKE = slice(0, 2 * COUNT), slice(2 * COUNT, 3 * COUNT), slice(3 * COUNT, -1), slice(-1, None)
 """Columns of a path: displacement (x, y of each region), variance of its error, head, how unlike the lids are."""
-COLUMNS = 3 * COUNT + 7
+COLUMNS = MOTION_CHANNELS
+
+
+def columns(motion: Motion) -> Array:
+    """What a path is at one frame, (columns,)."""
+    return np.concatenate([
+        motion.displacement_iod.ravel(), motion.noise_iod**2, motion.head, motion.unlike[LIDS].mean(keepdims=True)
+    ], dtype=np.float64)  # fmt: skip
 
 
 class Paths:
@@ -92,9 +99,7 @@ class Paths:
 
     def add(self, motion: Motion) -> range:
         """The edges that the path has passed with this motion."""
-        values = np.concatenate([
-            motion.displacement_iod.ravel(), motion.noise_iod**2, motion.head, motion.unlike[LIDS].mean(keepdims=True)
-        ]).astype(np.float64)  # fmt: skip
+        values = columns(motion)
         if self._last is None:
             self._begin_s = motion.t_s
             self._last = motion.t_s, values, np.zeros(COLUMNS)

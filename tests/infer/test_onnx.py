@@ -24,10 +24,10 @@ def without(*keys: str) -> dict[str, Any]:
     return changed
 
 
-def clips_of(*scores: tuple[float, float]) -> NDArray[np.float32]:
+def clips_of(*scores: tuple[float, float]) -> dict[str, NDArray[np.float32]]:
     clips = np.empty((len(scores), *CLIP), np.float32)
     clips[:] = np.array(scores, np.float32)[:, :, None, None, None]
-    return clips
+    return {"clips": clips}
 
 
 def open_error(path: str) -> str:
@@ -67,7 +67,7 @@ def test_a_network_may_take_more_streams_than_two(tmp_path: Path) -> None:
     ]
     path = write_engine(tmp_path / "e.onnx", metadata, nodes, clips=("n", 3, *CLIP[1:]))
     with OnnxScorer(InferSettings(model=path)) as scorer:
-        assert scorer.score(np.zeros((4, 3, 2, 112, 112), np.float32)).shape == (4, 2)
+        assert scorer.score({"clips": np.zeros((4, 3, 2, 112, 112), np.float32)}).shape == (4, 2)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -81,7 +81,7 @@ def test_a_call_of_another_shape_is_the_callers_mistake(tmp_path: Path) -> None:
     with OnnxScorer(InferSettings(model=write_engine(tmp_path / "e.onnx"))) as scorer:
         for clips in (np.zeros(CLIP, np.float32), np.zeros((0, *CLIP), np.float32), np.zeros((1, *CLIP))):
             with pytest.raises(ValueError, match=r"expected float32 \(N, 2, 2, 112, 112\), N from 1"):
-                scorer.score(clips)  # type: ignore[arg-type]
+                scorer.score({"clips": clips})  # type: ignore[dict-item]
 
 
 def test_constructing_is_not_opening_and_leaving_closes(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:
     [
         (METADATA | {"format": 2}, "format: "),
         (METADATA | {"name": ""}, "name: "),
-        (METADATA | {"clip": {"references_s": []}}, "clip.references_s: "),
+        (METADATA | {"clip": {"references_s": []}}, "clip: "),
         (METADATA | {"clip": {"references_s": [0.2, 0.0]}}, "clip.references_s.1: "),
         (without("clip", "references_s"), "clip.references_s: "),
         (without("calibration", "cutoff_hz"), "calibration.cutoff_hz: "),
@@ -217,7 +217,7 @@ def test_metadata_that_could_not_be_read_is_not_written(cutoff_hz: float) -> Non
 def test_the_engine_that_other_tests_spot_with_scores_like_its_reference(tmp_path: Path) -> None:
     clips = np.random.default_rng(0).normal(0, 0.15, (3, *CLIP)).astype(np.float32)
     with OnnxScorer(InferSettings(model=write_engine(tmp_path / "e.onnx", MOTION_METADATA, MOTION))) as scorer:
-        scores = scorer.score(clips)
+        scores = scorer.score({"clips": clips})
         assert scorer.calibration == MotionScorer.calibration
     assert scores.min() > 0.1
-    np.testing.assert_allclose(scores, MotionScorer().score(clips), atol=1e-5)
+    np.testing.assert_allclose(scores, MotionScorer().score({"clips": clips}), atol=1e-5)

@@ -153,6 +153,88 @@ def test_nothing_is_held_back() -> None:
     assert buffer.flush() == [] and buffer.latency_s == 0.0
 
 
+# Which frame is judged, and what else may be in a clip.
+
+WINDOW = np.zeros((85, 50), np.float32)
+AHEAD = ClipSpec((), motion_s=1.0, lookahead_s=0.4)
+
+
+def windows_of(buffer: ClipBuffer, times_s: Sequence[float], first: int = 0) -> list[Clip]:
+    """As `clips_of`, of motion alone."""
+    numbered = enumerate(times_s, start=first)
+    return [clip for index, t_s in numbered for clip in buffer.push(face(t_s, index), motion=WINDOW)]
+
+
+def test_without_a_lookahead_the_newest_frame_is_judged_from_the_first_on() -> None:
+    times_s = steady(25, 2)
+    clips = windows_of(ClipBuffer(ClipSpec((), motion_s=1.0)), times_s)
+    assert [(clip.index, clip.t_s, clip.lookahead_s) for clip in clips] == [(i, t, 0.0) for i, t in enumerate(times_s)]
+
+
+@pytest.mark.parametrize(("fps", "back"), [(25, 10), (Fraction(30000, 1001), 12), (30, 12), (60, 24), (200, 80)])
+def test_the_judged_frame_lies_the_same_seconds_back_at_any_frame_rate(fps: float, back: int) -> None:
+    times_s = steady(fps, 2)
+    buffer = ClipBuffer(AHEAD)
+    clips = windows_of(buffer, times_s)
+    assert [clip.index for clip in clips] == list(range(len(times_s) - back)), "the first is of the first frame"
+    assert [clip.t_s for clip in clips] == times_s[:-back]
+    assert [clip.arrival_s for clip in clips] == [1000.0 + t_s for t_s in times_s[back:]], "the newest frame decides"
+    assert all(clip.lookahead_s == pytest.approx(0.4, abs=0.5 / fps) for clip in clips)
+    assert buffer.latency_s == 0.4
+
+
+def test_a_lookahead_leaves_the_pairs_of_the_newest_frame_as_they_are() -> None:
+    times_s = steady(25, 2)
+    now = clips_of(ClipBuffer(SPEC), times_s)
+    ahead = clips_of(ClipBuffer(ClipSpec((0.2, 0.8), lookahead_s=0.4)), times_s)
+    assert [clip.index + 10 for clip in ahead] == [clip.index for clip in now]
+    assert all((one.inputs["clips"] == other.inputs["clips"]).all() for one, other in zip(ahead, now, strict=True))
+
+
+def test_a_clip_of_both_is_cut_once_both_are_there() -> None:
+    buffer = ClipBuffer(ClipSpec((0.8,), motion_s=1.0))
+    times_s = steady(25, 2)
+    clips = [clip for i, t_s in enumerate(times_s) for clip in buffer.push(face(t_s, i), patch(i), WINDOW)]
+    assert [clip.index for clip in clips] == list(range(20, 50))
+    assert all(clip.inputs.keys() == {"clips", "motion"} for clip in clips)
+
+
+def test_a_lookahead_shorter_than_half_a_frame_interval_judges_the_newest_frame() -> None:
+    clips = windows_of(ClipBuffer(ClipSpec((), motion_s=1.0, lookahead_s=0.01)), steady(25, 1))
+    assert [clip.index for clip in clips] == list(range(1, 25)), "the first frame tells no frame interval"
+
+
+def test_no_frame_is_judged_twice_and_none_where_frames_are_missing() -> None:
+    rng = np.random.default_rng(3)
+    times_s = np.arange(200) / 30 + rng.uniform(-0.014, 0.014, 200)
+    there = [i for i in range(200) if i not in range(90, 97)]
+    buffer = ClipBuffer(AHEAD)
+    clips = [clip for i in there for clip in buffer.push(face(float(times_s[i]), i), motion=WINDOW)]
+    indices = [clip.index for clip in clips]
+    assert indices == sorted(set(indices))
+    assert len(clips) > 0.8 * (len(there) - 12)
+    assert all(abs(clip.lookahead_s - 0.4) < 0.5 / 25 + ROUNDING_S for clip in clips)
+
+
+def test_nothing_from_before_a_reset_or_a_long_pause_is_judged_after_it() -> None:
+    spec = ClipSpec((), motion_s=1.0, lookahead_s=1.0)
+    buffer = ClipBuffer(spec)
+    before, after = steady(25, 2), [2.6 + t_s for t_s in steady(25, 2)]
+    windows_of(buffer, before)
+    assert [clip.index for clip in windows_of(buffer, after, first=50)] == list(range(50, 75))
+    buffer.reset()
+    assert [clip.index for clip in windows_of(buffer, before)] == list(range(25))
+
+
+def test_a_face_without_what_the_network_asks_for_is_the_callers_mistake() -> None:
+    with pytest.raises(ValueError, match="a face came with nothing; expected patch"):
+        ClipBuffer(SPEC).push(face(0.0, 0))
+    with pytest.raises(ValueError, match="a face came with patch; expected motion"):
+        ClipBuffer(AHEAD).push(face(0.0, 0), patch(0))
+    with pytest.raises(ValueError, match="a face came with motion; expected patch and motion"):
+        ClipBuffer(ClipSpec((0.2,), motion_s=1.0)).push(face(0.0, 0), motion=WINDOW)
+
+
 @pytest.mark.parametrize("t_s", [1.0, 0.9])
 def test_a_face_that_does_not_advance_is_the_callers_mistake(t_s: float) -> None:
     buffer = ClipBuffer(SPEC)

@@ -23,14 +23,16 @@ def write_engine(
     path: Path,
     metadata: dict[str, Any] | None = METADATA,
     nodes: list[onnx.NodeProto] = MEANS,
-    clips: tuple[str | int, ...] = ("n", *CLIP),
+    clips: tuple[str | int, ...] | None = ("n", *CLIP),
     scores: tuple[str | int, ...] = ("n", 2),
     names: tuple[str, str] = ("clips", "scores"),
+    motion: tuple[str | int, ...] | None = None,
 ) -> str:
+    inputs = {name: shape for name, shape in (("motion", motion), (names[0], clips)) if shape is not None}
     graph = helper.make_graph(
         [_renamed(node, dict(zip(("clips", "scores"), names, strict=True))) for node in nodes],
         "network",
-        [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, clips)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
         [helper.make_tensor_value_info(names[1], TensorProto.FLOAT, scores)],
         [
             helper.make_tensor("picture", TensorProto.INT64, [3], [2, 3, 4]),
@@ -72,11 +74,71 @@ MOTION = [
     helper.make_node("Constant", [], ["sides"], value_ints=[2, 3]),
     helper.make_node("ReduceMean", ["changes", "sides"], ["change"], keepdims=0),
     helper.make_node("Constant", [], ["noise"], value_float=0.1),
-    helper.make_node("Sub", ["change", "noise"], ["motion"]),
+    helper.make_node("Sub", ["change", "noise"], ["beyond_noise"]),
     helper.make_node("Constant", [], ["gain"], value_float=5.0),
-    helper.make_node("Mul", ["motion", "gain"], ["gained"]),
+    helper.make_node("Mul", ["beyond_noise", "gain"], ["gained"]),
     helper.make_node("Constant", [], ["least"], value_float=0.0),
     helper.make_node("Constant", [], ["most"], value_float=1.0),
     helper.make_node("Clip", ["gained", "least", "most"], ["scores"]),
 ]
 """The same score as `tests.films.MotionScorer`."""
+
+
+WINDOW = (85, 50)
+"""Regional motion of one second."""
+SKIN_METADATA: dict[str, Any] = MOTION_METADATA | {"name": "skin", "clip": {"references_s": [], "motion_s": 1.0}}
+
+
+def looking_ahead(metadata: dict[str, Any], lookahead_s: float) -> dict[str, Any]:
+    return metadata | {"clip": metadata["clip"] | {"lookahead_s": lookahead_s}}
+
+
+def skin(lookahead_s: float = 0.0, scores: str = "scores") -> list[onnx.NodeProto]:
+    """Both scores: how far the skin is away so long before the window's end, in % of the IOD, mean over regions."""
+    return [
+        helper.make_node("Constant", [], ["judged"], value_int=-1 - round(50 * lookahead_s)),
+        helper.make_node("Gather", ["motion", "judged"], ["cell"], axis=2),
+        helper.make_node("Constant", [], ["both_scores"], value_ints=[0, 0]),
+        helper.make_node("Constant", [], ["displacements"], value_ints=list(range(52))),
+        helper.make_node("Gather", ["cell", "displacements"], ["displaced"], axis=1),
+        helper.make_node("Abs", ["displaced"], ["away"]),
+        helper.make_node("Constant", [], ["channel"], value_ints=[1]),
+        helper.make_node("ReduceMean", ["away", "channel"], ["away_iod"], keepdims=1),
+        helper.make_node("Constant", [], ["percent"], value_float=100.0),
+        helper.make_node("Mul", ["away_iod", "percent"], ["away_percent"]),
+        helper.make_node("Constant", [], ["none"], value_float=0.0),
+        helper.make_node("Constant", [], ["all"], value_float=1.0),
+        helper.make_node("Clip", ["away_percent", "none", "all"], ["share"]),
+        helper.make_node("Gather", ["share", "both_scores"], [scores], axis=1),
+    ]
+
+
+PAIRS_AND_SKIN_METADATA: dict[str, Any] = MOTION_METADATA | {
+    "name": "pairs and skin",
+    "clip": {"references_s": [0.2, 0.8], "motion_s": 1.0},
+    "calibration": {"cutoff_hz": 5.0, "micro_threshold": 1.0, "macro_threshold": 0.25},
+}
+
+
+def pairs_and_skin(lookahead_s: float = 0.0) -> list[onnx.NodeProto]:
+    """Micro as `MOTION` gives it, macro as `skin` does."""
+    return [
+        *(_renamed(node, {"scores": "of_pairs"}) for node in MOTION),
+        *skin(lookahead_s, "of_skin"),
+        helper.make_node("Constant", [], ["micro"], value_ints=[0]),
+        helper.make_node("Constant", [], ["macro"], value_ints=[1]),
+        helper.make_node("Gather", ["of_pairs", "micro"], ["first"], axis=1),
+        helper.make_node("Gather", ["of_skin", "macro"], ["second"], axis=1),
+        helper.make_node("Concat", ["first", "second"], ["scores"], axis=1),
+    ]
+
+
+def write_skin_engine(path: Path, lookahead_s: float = 0.0) -> str:
+    return write_engine(
+        path, looking_ahead(SKIN_METADATA, lookahead_s), skin(lookahead_s), clips=None, motion=("n", *WINDOW)
+    )
+
+
+def write_pairs_and_skin_engine(path: Path, lookahead_s: float = 0.0) -> str:
+    metadata = looking_ahead(PAIRS_AND_SKIN_METADATA, lookahead_s)
+    return write_engine(path, metadata, pairs_and_skin(lookahead_s), motion=("n", *WINDOW))

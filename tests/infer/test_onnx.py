@@ -12,7 +12,19 @@ from livespot.errors import EngineError
 from livespot.infer import EngineMetadata, OnnxScorer, Scorer
 from livespot.records import Calibration, ClipSpec
 from tests.films import MotionScorer
-from tests.infer.engines import CLIP, METADATA, MOTION, MOTION_METADATA, write_engine
+from tests.infer.engines import (
+    CLIP,
+    METADATA,
+    MOTION,
+    MOTION_METADATA,
+    SKIN_METADATA,
+    WINDOW,
+    looking_ahead,
+    skin,
+    write_engine,
+    write_pairs_and_skin_engine,
+    write_skin_engine,
+)
 
 
 def without(*keys: str) -> dict[str, Any]:
@@ -142,7 +154,13 @@ def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:
     [
         (METADATA | {"format": 2}, "format: "),
         (METADATA | {"name": ""}, "name: "),
-        (METADATA | {"clip": {"references_s": []}}, "clip: "),
+        (
+            METADATA | {"clip": {"references_s": []}},
+            "clip: Value error, ClipSpec has neither references_s nor motion_s",
+        ),
+        (looking_ahead(METADATA, -0.4), "clip.lookahead_s: "),
+        (METADATA | {"clip": {"references_s": [], "motion_s": -1.0}}, "clip.motion_s: "),
+        (METADATA | {"clip": {"references_s": [], "motion_s": 0.001}}, "clip: Value error, ClipSpec.motion_s is 0.001"),
         (METADATA | {"clip": {"references_s": [0.2, 0.0]}}, "clip.references_s.1: "),
         (without("clip", "references_s"), "clip.references_s: "),
         (without("calibration", "cutoff_hz"), "calibration.cutoff_hz: "),
@@ -169,6 +187,78 @@ def test_another_input_or_output_is_refused(tmp_path: Path, changes: dict[str, A
     message = open_error(write_engine(tmp_path / "e.onnx", **changes))
     assert came in message
     assert "expected clips float32 (any, 2, 2, 112, 112)" in message or "expected scores float32 (any, 2)" in message
+
+
+@pytest.mark.parametrize(
+    ("metadata", "changes", "takes", "expected"),
+    [
+        (
+            SKIN_METADATA,
+            {"nodes": skin(), "clips": None, "motion": ("n", 85, 100)},
+            "takes motion float32 (any, 85, 100)",
+            "expected motion float32 (any, 85, 50)",
+        ),
+        (
+            METADATA,
+            {"nodes": skin(), "clips": None, "motion": ("n", *WINDOW)},
+            "takes motion float32 (any, 85, 50)",
+            "expected clips float32 (any, 2, 2, 112, 112)",
+        ),
+        (
+            SKIN_METADATA,
+            {},
+            "takes clips float32 (any, 2, 2, 112, 112)",
+            "expected motion float32 (any, 85, 50)",
+        ),
+        (
+            METADATA | {"clip": {"references_s": [0.2, 0.8], "motion_s": 1.0}},
+            {},
+            "takes clips float32 (any, 2, 2, 112, 112)",
+            "expected clips float32 (any, 2, 2, 112, 112) and motion float32 (any, 85, 50)",
+        ),
+        (
+            METADATA,
+            {"motion": ("n", *WINDOW)},
+            "takes clips float32 (any, 2, 2, 112, 112) and motion float32 (any, 85, 50)",
+            "expected clips float32 (any, 2, 2, 112, 112): ",
+        ),
+    ],
+    ids=["another window", "motion for frames", "frames for motion", "no motion", "motion not asked for"],
+)
+def test_inputs_that_are_not_those_of_the_metadata_are_refused(
+    tmp_path: Path, metadata: dict[str, Any], changes: dict[str, Any], takes: str, expected: str
+) -> None:
+    message = open_error(write_engine(tmp_path / "e.onnx", metadata, **changes))
+    assert f"e.onnx {takes}; {expected}" in message and "export the network again" in message
+
+
+def test_a_network_may_take_motion_alone(tmp_path: Path) -> None:
+    motion = np.zeros((3, *WINDOW), np.float32)
+    motion[1, :52, -21], motion[2, 52:] = 0.005, 1.0
+    with OnnxScorer(InferSettings(model=write_skin_engine(tmp_path / "e.onnx", 0.4))) as scorer:
+        assert scorer.clip == ClipSpec((), motion_s=1.0, lookahead_s=0.4)
+        np.testing.assert_allclose(scorer.score({"motion": motion}), [(0, 0), (0.5, 0.5), (0, 0)], atol=1e-5)
+
+
+def test_a_network_may_take_frames_and_motion_and_they_are_told_apart_by_name(tmp_path: Path) -> None:
+    clips, motion = np.zeros((1, *CLIP), np.float32), np.zeros((1, *WINDOW), np.float32)
+    clips[:, :, 1], motion[:, :52, -1] = 0.2, 0.007
+    with OnnxScorer(InferSettings(model=write_pairs_and_skin_engine(tmp_path / "e.onnx"))) as scorer:
+        for inputs in ({"clips": clips, "motion": motion}, {"motion": motion, "clips": clips}):
+            np.testing.assert_allclose(scorer.score(inputs), [(0.5, 0.7)], atol=1e-5)
+
+
+def test_a_call_without_an_input_or_with_unequal_numbers_is_the_callers_mistake(tmp_path: Path) -> None:
+    clips, motion = np.zeros((2, *CLIP), np.float32), np.zeros((2, *WINDOW), np.float32)
+    with OnnxScorer(InferSettings(model=write_pairs_and_skin_engine(tmp_path / "e.onnx"))) as scorer:
+        with pytest.raises(ValueError, match="inputs are motion; expected clips and motion"):
+            scorer.score({"motion": motion})
+        with pytest.raises(ValueError, match="inputs are none; expected clips and motion"):
+            scorer.score({})
+        with pytest.raises(ValueError, match="inputs are of 1 clips and 2 motion; expected as many of each"):
+            scorer.score({"clips": clips[:1], "motion": motion})
+        with pytest.raises(ValueError, match=r"motion came as float32 \(2, 85, 49\); expected float32 \(N, 85, 50\)"):
+            scorer.score({"clips": clips, "motion": motion[..., 1:]})
 
 
 def test_a_network_that_cannot_score_two_clips_is_refused_on_opening(tmp_path: Path) -> None:
@@ -204,8 +294,13 @@ def test_nan_from_blank_clips_is_refused_on_opening(tmp_path: Path) -> None:
 
 
 def test_metadata_survives_writing_and_reading() -> None:
-    metadata = EngineMetadata("net", ClipSpec((0.1, 0.5, 1.0)), Calibration(2.5, 0.3, 0.7), {"f1": 0.5, "on": ["a"]})
-    assert EngineMetadata.from_json(metadata.to_json(), "net.onnx") == metadata
+    for clip in (ClipSpec((0.1, 0.5, 1.0)), ClipSpec((), 2.0, 0.4), ClipSpec((0.4,), 0.5)):
+        metadata = EngineMetadata("net", clip, Calibration(2.5, 0.3, 0.7), {"f1": 0.5, "on": ["a"]})
+        assert EngineMetadata.from_json(metadata.to_json(), "net.onnx") == metadata
+
+
+def test_metadata_from_before_there_was_motion_ask_for_frames_alone() -> None:
+    assert EngineMetadata.from_json(json.dumps(METADATA), "net.onnx").clip == ClipSpec((0.2, 0.8), 0.0, 0.0)
 
 
 @pytest.mark.parametrize("cutoff_hz", [0.0, float("nan"), float("inf")])

@@ -1,6 +1,7 @@
 """Every method through the whole pipeline, on pictures of a face: what is told, and what must not be."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -13,11 +14,16 @@ from numpy.typing import NDArray
 import livespot
 from livespot.capture.opencv import VideoFile
 from livespot.config import AlignSettings, InferSettings, Method, Settings
+from livespot.infer import OnnxScorer, Scorer
 from livespot.landmarks import EYE_OUTER_LEFT, EYE_OUTER_RIGHT, apply
+from livespot.live import serve
 from livespot.motion.regions import EXPRESSIVE
+from livespot.motion.tracker import RegionTracker
 from livespot.pipeline import Pipeline, Step
-from livespot.records import LANDMARKS, Event, Frame, Gap
+from livespot.publish.zmq import Publisher
+from livespot.records import LANDMARKS, Event, Face, Frame, Gap, Motion, Scores
 from tests.films import BLANK, FPS, MotionScorer, Picture, Played, events, frames, write_video
+from tests.infer.engines import write_pairs_and_skin_engine, write_skin_engine
 from tests.portraits import EYES_PX, SIZE_PX, astronaut, mirrored, noisy
 from tests.test_cli import FREE_PORT, refused
 from tests.test_cli import livespot as command
@@ -34,7 +40,7 @@ ORANGE = (0, 159, 230)
 T_S = np.arange(round(8.5 * FPS)) / FPS
 
 
-def run(played: Iterable[Frame], settings: Settings | None = None, scorer: MotionScorer | None = None) -> list[Step]:
+def run(played: Iterable[Frame], settings: Settings | None = None, scorer: Scorer | None = None) -> list[Step]:
     with Pipeline(settings or Settings(), [Played(played)], scorer) as pipeline:
         return list(chain.from_iterable(pipeline))
 
@@ -169,6 +175,145 @@ def test_who_gives_a_network_means_the_method_network(tmp_path: Path, engine: st
     done = command(tmp_path, "run", "-s", video, "--duration", 0.2, "--endpoint", FREE_PORT, "--model", engine)
     assert done.code == 0
     assert "method network, " in done.err
+
+
+# What a network may be fed, and when it may judge.
+
+LOOKAHEAD_S, LOOKAHEAD_FRAMES = 0.4, 12
+WRITE: dict[str, Callable[[Path, float], str]] = {
+    "motion": write_skin_engine,
+    "frames and motion": write_pairs_and_skin_engine,
+}
+
+
+def run_by(model: str, played: Iterable[Frame], method: Method = "network") -> tuple[list[Step], Pipeline]:
+    """The steps of a network, and the pipeline that made them."""
+    with (
+        OnnxScorer(InferSettings(model=model)) as scorer,
+        Pipeline(Settings(method=method), [Played(played)], scorer) as pipeline,
+    ):
+        return list(chain.from_iterable(pipeline)), pipeline
+
+
+def scored(steps: Iterable[Step]) -> list[tuple[Frame, Scores]]:
+    """Each score with the frame that brought it."""
+    return [(step.frame, one) for step in steps if step.frame is not None for one in step.scores]
+
+
+def times_s(event: Event) -> tuple[float, float, float]:
+    assert event.offset_s is not None
+    return event.onset_s, event.apex_s, event.offset_s
+
+
+@pytest.mark.parametrize("fed", WRITE)
+def test_a_lookahead_moves_no_event_and_is_told_as_latency(tmp_path: Path, pictures: list[Picture], fed: str) -> None:
+    (at_once, no_delay), (ahead, delay) = (
+        run_by(WRITE[fed](tmp_path / f"{lookahead_s}.onnx", lookahead_s), frames(pictures))
+        for lookahead_s in (0.0, LOOKAHEAD_S)
+    )
+    assert delay.delay_s == pytest.approx(no_delay.delay_s + LOOKAHEAD_S)
+    [early], [late] = events(at_once), events(ahead)
+    assert early.type == "macro" and overlap(early, MACRO_S) > 0.6
+    assert times_s(late) == pytest.approx(times_s(early), abs=1.01 / FPS)
+    assert (late.onset_frame, late.apex_frame, late.offset_frame) == tuple(round(t_s * FPS) for t_s in times_s(late))
+    assert late.latency_s == pytest.approx(early.latency_s + LOOKAHEAD_S, abs=1.01 / FPS)
+    told_with = next(step.frame for step in ahead if late in step.told)
+    assert told_with is not None
+    assert late.decided_s == pytest.approx(told_with.t_s) and late.arrival_s == told_with.arrival_s
+
+
+def test_scores_are_of_the_judged_frame_and_tell_which_frame_decided(tmp_path: Path, pictures: list[Picture]) -> None:
+    steps, _ = run_by(write_skin_engine(tmp_path / "e.onnx", LOOKAHEAD_S), frames(pictures))
+    found = scored(steps)
+    assert [one.index for _, one in found] == list(range(len(pictures) - LOOKAHEAD_FRAMES)), "from the first frame on"
+    for frame, one in found:
+        assert (one.t_s, one.index) == (one.index / FPS, frame.index - LOOKAHEAD_FRAMES)
+        assert one.decided_s == pytest.approx(frame.t_s)
+        assert one.arrival_s == frame.arrival_s
+    at_once, _ = run_by(write_skin_engine(tmp_path / "now.onnx"), frames(pictures))
+    then = np.array([(one.micro, one.macro) for _, one in scored(at_once)])
+    now = np.array([(one.micro, one.macro) for _, one in found])
+    np.testing.assert_allclose(now[1:], then[1 : len(now)], atol=1e-5)  # at once, the first frame's cell was to come
+
+
+def test_frames_and_motion_reach_the_network_as_they_do_alone(
+    tmp_path: Path, engine: str, pictures: list[Picture]
+) -> None:
+    together = scored(run_by(write_pairs_and_skin_engine(tmp_path / "both.onnx"), frames(pictures))[0])
+    of_frames = {one.index: one.micro for _, one in scored(run_by(engine, frames(pictures))[0])}
+    skin = scored(run_by(write_skin_engine(tmp_path / "skin.onnx"), frames(pictures))[0])
+    of_motion = {one.index: one.macro for _, one in skin}
+    assert len(of_motion) == len(pictures) > len(of_frames), "motion does not wait for a reference"
+    assert {one.index: one.micro for _, one in together} == of_frames, "both wait for it"
+    assert {one.index: one.macro for _, one in together} == {index: of_motion[index] for index in of_frames}
+
+
+@pytest.mark.parametrize("fed", WRITE)
+def test_motion_refines_the_events_of_a_network_that_is_fed_it_and_leaves_its_scores(
+    tmp_path: Path, pictures: list[Picture], fed: str
+) -> None:
+    model = WRITE[fed](tmp_path / "e.onnx", LOOKAHEAD_S)
+    alone, both = (run_by(model, frames(pictures), method)[0] for method in ("network", "both"))
+    [proposed], [refined] = events(alone), events(both)
+    assert proposed.regions == ()
+    assert refined.regions and set(refined.regions) <= PLACES
+    assert overlap(refined, MACRO_S) > 0.8
+    values = [[(one.t_s, one.micro, one.macro) for _, one in scored(steps)] for steps in (alone, both)]
+    assert values[0] == values[1], "it has seen head and lids itself"
+
+
+@pytest.mark.parametrize(
+    ("fed", "method", "times"),
+    [("frames", "network", 0), ("frames", "both", 1), ("motion", "network", 1), ("motion", "both", 1)],
+)
+def test_the_skin_is_tracked_where_it_is_needed_and_once(
+    tmp_path: Path,
+    engine: str,
+    pictures: list[Picture],
+    monkeypatch: pytest.MonkeyPatch,
+    fed: str,
+    method: Method,
+    times: int,
+) -> None:
+    tracked = []
+
+    class Counting(RegionTracker):
+        def push(self, face: Face) -> list[Motion]:
+            tracked.append(face.index)
+            return super().push(face)
+
+    monkeypatch.setattr("livespot.methods.RegionTracker", Counting)
+    model = engine if fed == "frames" else write_skin_engine(tmp_path / "e.onnx")
+    run_by(model, frames(pictures[:10]), method)
+    assert tracked == times * list(range(10))
+
+
+@pytest.mark.parametrize("method", ["network", "both"])
+def test_a_recording_and_a_run_of_a_network_with_a_lookahead_tell_the_same(
+    tmp_path: Path, video: Path, method: Method
+) -> None:
+    settings = Settings(
+        method=method, infer=InferSettings(model=write_pairs_and_skin_engine(tmp_path / "e.onnx", LOOKAHEAD_S))
+    )
+    recorded = list(livespot.spot(video, settings))
+    with (
+        OnnxScorer(settings.infer) as scorer,
+        Publisher(FREE_PORT) as publisher,
+        Pipeline(settings, [VideoFile(video, video.stem)], scorer) as pipeline,
+    ):
+        live = events(step for turn in serve(pipeline, publisher) for step in turn.steps)
+    assert [replace(event, arrival_s=0.0) for event in live] == [replace(event, arrival_s=0.0) for event in recorded]
+    assert len(live) == 1
+
+
+def test_after_many_lost_frames_nothing_from_before_them_is_judged(tmp_path: Path, pictures: list[Picture]) -> None:
+    gone = range(40, 60)
+    steps, _ = run_by(write_skin_engine(tmp_path / "e.onnx", LOOKAHEAD_S), lacking(pictures, gone))
+    assert [gap.frames for gap in gaps(steps)] == [len(gone)]
+    judged = [one.index for _, one in scored(steps)]
+    assert judged == [*range(40 - LOOKAHEAD_FRAMES), *range(60, len(pictures) - LOOKAHEAD_FRAMES)]
+    first = next(one for _, one in scored(steps) if one.index == 60)
+    assert first.macro < 0.1, "what moved before is forgotten with it"
 
 
 # What is not told.

@@ -17,9 +17,9 @@ from tests.motion.test_spotter import blinking, bounds_s, nodding, places
 REFERENCES_S = (0.2, 0.5)
 
 
-def weighed(made: Sequence[Motion]) -> Array:
-    """(T, references) what is unexplained after each frame."""
-    own = Evidence(DecodeSettings(), REFERENCES_S)
+def weighed(made: Sequence[Motion], references_s: Sequence[float] = REFERENCES_S) -> Array:
+    """(T, 2) what is unexplained for micro and macro after each frame."""
+    own = Evidence(DecodeSettings(), references_s)
     shares = []
     for motion in made:
         own.push(motion)
@@ -60,6 +60,29 @@ def test_a_blink_is_explained() -> None:
     assert shares[:58].min() > 0.95
     assert shares[63:67].max() < 0.3
     assert shares[90:].min() > 0.95
+
+
+def test_of_several_references_the_first_is_for_micro_and_the_last_for_macro() -> None:
+    t_s = regular(30.0, 4.0)
+    movements, unlike = blinking(t_s, 2.0)
+    made = motions(t_s, movements, unlike=unlike)
+    micro, macro = weighed(made).T
+    assert (micro != macro).any()
+    np.testing.assert_array_equal(weighed(made, (0.2, 0.3, 0.5)).T, (micro, macro))
+    np.testing.assert_array_equal(weighed(made, (0.2,)).T, (micro, micro))
+
+
+def test_without_references_nothing_is_explained_away_and_events_are_refined() -> None:
+    t_s = regular(30.0, 6.0)
+    movements, unlike = blinking(t_s, 1.0)
+    made = motions(t_s, [*movements, Movement(bump(3.0, 1.2), 0.05, SMILE)], unlike=unlike)
+    assert (weighed(made, ()) == 1).all()
+    own = Evidence(DecodeSettings(), ())
+    for motion in made:
+        own.push(motion)
+    refined = own.refined(proposed(2.8, 3.6, 4.4))
+    np.testing.assert_allclose(bounds_s(refined), (3.0, 3.6, 4.2), atol=0.15)
+    assert set(refined.regions) == places(SMILE)
 
 
 @pytest.mark.parametrize("axis", [4, 5], ids=["a turn", "a nod"])

@@ -43,7 +43,7 @@ class Watched(Protocol):
     thresholds: tuple[float, float]
     """Of micro and macro."""
     delay_s: float
-    """How much earlier than their frame smoothed scores belong."""
+    """How much earlier than the frame that brings them smoothed scores belong: look-ahead and low-pass."""
 
     def clips(self, face: Face) -> list[Clip]:
         """Take in a face; what is to be scored."""

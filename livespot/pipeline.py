@@ -55,7 +55,7 @@ class Step:
     faces: tuple[Face, ...] = ()
     scores: tuple[Scores, ...] = ()
     smoothed: tuple[tuple[float, float], ...] = ()
-    """Micro and macro as the thresholds meet them, for each of `scores`; they belong `Pipeline.delay_s` earlier."""
+    """Micro and macro as the thresholds meet them, for each of `scores`: as of `Pipeline.delay_s` before `frame`."""
     told: tuple[Told, ...] = ()
     """In the order in which they are to be told."""
 
@@ -77,7 +77,7 @@ class Pipeline:
         self.thresholds = example.thresholds
         """Thresholds of micro and macro in force."""
         self.delay_s = example.delay_s
-        """How much earlier than their frame smoothed scores belong."""
+        """How much earlier than the frame that brings them smoothed scores belong."""
         self._scorer = scorer
         self._ready = threading.Condition()
         self._streams = [_Stream(source, settings, scorer, self._ready) for source in sources]

@@ -9,10 +9,11 @@ from livespot import export as exporting
 from livespot.config import InferSettings
 from livespot.errors import EngineError, LivespotError
 from livespot.export import export
+from livespot.infer.metadata import EngineMetadata
 from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
 from livespot.nets.yap2022 import CLIP, Yap2022
-from livespot.records import Calibration
+from livespot.records import Calibration, ClipSpec
 
 CALIBRATION = Calibration(cutoff_hz=4.0, micro_threshold=0.3, macro_threshold=0.7)
 
@@ -84,3 +85,21 @@ def test_a_checkpoint_comes_back_as_it_was_saved(checkpoint: Path, tmp_path: Pat
     again = Checkpoint.load(tmp_path / "next.pt")
     assert (again.step, again.commit, again.metrics) == (8, "abc", {"micro_auc": 0.8})
     assert torch.equal(again.weights["place_bias"], kept.weights["place_bias"])
+
+
+class _Means(torch.nn.Module):
+    """Micro by the frames, macro by the motion."""
+
+    def forward(self, clips: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(torch.stack([clips.mean((1, 2, 3, 4)), motion.mean((1, 2))], dim=1))
+
+
+def test_a_network_of_two_inputs_is_written_with_both_by_name(tmp_path: Path) -> None:
+    clip, path = ClipSpec((0.4,), motion_s=0.5, lookahead_s=0.2), tmp_path / "means.onnx"
+    exporting._write(_Means(), clip, path)
+    exporting._describe(path, EngineMetadata("means", clip, CALIBRATION, {}))
+    assert exporting._checked_parity(_Means(), clip, path) <= exporting.PARITY
+    inputs = {name: np.full((3, *shape), len(name), np.float32) for name, shape in clip.shapes.items()}
+    with OnnxScorer(InferSettings(model=str(path))) as scorer:
+        assert scorer.clip == clip
+        np.testing.assert_allclose(scorer.score(inputs), [1 / (1 + np.exp((-5.0, -6.0)))] * 3, atol=1e-5)

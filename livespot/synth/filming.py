@@ -135,12 +135,12 @@ class FilmingRecipe:
     jpeg_quality: tuple[float, float] = (35.0, 95.0)
     """From a narrow network to a webcam's MJPEG."""
     cover_every_s: tuple[float, float] = (8.0, 25.0)
-    cover_s: tuple[float, float] = (0.2, 1.6)
+    cover_s: tuple[float, float] = (0.2, 1.3)
     """How long a hand stays on the face; coming and going over the face adds some tenths of a second."""
     cover_passes: float = 0.4
     """Share of hands that only pass."""
-    cover_iod_s: tuple[float, float] = (5.0, 15.0)
-    """Mean speed: 0.5 to 1.4 m/s."""
+    cover_iod_s: tuple[float, float] = (5.0, 12.0)
+    """Mean speed: 0.5 to 1.1 m/s."""
     drop_every_s: tuple[float, float] = (1.0, 15.0)
     """Rare: below one frame in a hundred."""
 

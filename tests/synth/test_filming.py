@@ -302,7 +302,7 @@ def test_a_hand_covers_part_of_the_face_for_its_time_and_lets_the_rest_as_it_is(
     visits = runs(covered > 0)
     assert 1 <= len(visits) <= 4
     for begin, end in visits:
-        assert 0.1 * FPS <= end - begin <= 2.8 * FPS
+        assert 0.1 * FPS <= end - begin <= 2.5 * FPS
         assert 0.04 < covered[begin:end].max() < 0.85
         middle = changed(filmed, (begin + end) // 2).astype(np.uint8)
         assert middle.mean() < 0.5

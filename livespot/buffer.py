@@ -102,7 +102,7 @@ class ClipBuffer:
         self._pushed += 1
 
     def _judged(self, now_s: float) -> int | None:
-        """Slot of the frame to be judged; None where there is none near enough, or it was judged before."""
+        """Slot of the frame to be judged; None where none is near enough, or it was judged, or lies before a pause."""
         if not self._spec.lookahead_s:
             return (self._pushed - 1) % self._capacity
         slot = self._slot_near(now_s - self._spec.lookahead_s, beyond=0)

@@ -1,8 +1,10 @@
 """The recent regional motion of a face as one array for a network: the same cells of time whatever the frame rate.
 
-|----|----|----|----|----|....  cells of the grid, each the mean of straight lines between frames
-<------- motion_s ------->   ^
-             newest edge     newest frame: less than a cell later
+    |----|----|----|----|----|....  cells of the grid, each the mean of straight lines between frames
+    <------- motion_s ------->   ^
+                 newest edge     newest frame: less than a cell later
+
+Cells are counted from the first frame on, so all frames within one cell see the same window.
 """
 
 import numpy as np

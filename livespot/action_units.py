@@ -51,6 +51,8 @@ UNITS: Mapping[str, tuple[Push, ...]] = {
     **_sided("AU4", (107, 336, 0.5, 0.8, 0.14), (55, 285, 0.5, 0.7, 0.13), (65, 295, 0.3, 0.7, 0.14)),
     # cheek raiser
     **_sided("AU6", (50, 280, 0.1, -1.0, 0.19), (117, 346, 0.25, -0.8, 0.16), (118, 347, 0.1, -0.7, 0.15)),
+    # lid tightener: the lower lid comes up, the upper one a little down
+    **_sided("AU7", (145, 374, 0.0, -1.0, 0.09), (23, 253, 0.0, -0.6, 0.10), (159, 386, 0.0, 0.3, 0.08)),
     # nose wrinkler
     **_sided("AU9", (48, 278, 0.1, -1.0, 0.12), (129, 358, 0.1, -0.9, 0.13), (193, 417, 0.0, 0.5, 0.10)),
     # upper lip raiser
@@ -63,8 +65,22 @@ UNITS: Mapping[str, tuple[Push, ...]] = {
     **_sided("AU15", (61, 291, -0.1, 1.0, 0.13), (146, 375, 0.0, 0.6, 0.13), (202, 422, 0.0, 0.5, 0.15)),
     # chin raiser
     "AU17": (Push(199, 0.0, -0.9, 0.20), Push(18, 0.0, -1.0, 0.16), Push(17, 0.0, -0.6, 0.13)),
+    # lip pucker: the corners come together
+    "AU18": (
+        Push(61, 1.0, 0.0, 0.13),
+        Push(291, -1.0, 0.0, 0.13),
+        Push(0, 0.0, -0.2, 0.12),
+        Push(17, 0.0, 0.2, 0.12),
+    ),
     # lip stretcher
     **_sided("AU20", (61, 291, -1.0, 0.2, 0.15), (146, 375, -0.6, 0.2, 0.14), (185, 409, -0.5, 0.1, 0.12)),
+    # lip tightener: both lips narrow
+    "AU23": (
+        Push(0, 0.0, 0.8, 0.10),
+        Push(17, 0.0, -0.8, 0.11),
+        Push(61, 0.35, 0.0, 0.10),
+        Push(291, -0.35, 0.0, 0.10),
+    ),
     # lip pressor: the lips meet, the corners draw in
     "AU24": (
         Push(0, 0.0, 0.6, 0.11),
@@ -89,6 +105,9 @@ UNITS: Mapping[str, tuple[Push, ...]] = {
         (158, 385, 0.0, 0.8, 0.08),
         (145, 374, 0.0, -0.1, 0.08),
     ),
+    # what is seen through the lids when the eyes turn
+    "gaze_x": tuple(Push(lid, 1.0, 0.0, 0.05) for lid in (159, 145, 386, 374)),
+    "gaze_y": tuple(Push(lid, 0.0, 1.0, 0.05) for lid in (159, 145, 386, 374)),
 }
 
 
@@ -139,7 +158,13 @@ class SkinField:
     computed when first asked for, on the points `grid_px` (x, y) that lie about `GRID_IOD` apart, and kept.
     """
 
-    def __init__(self, landmarks_px: NDArray[np.float32], size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        landmarks_px: NDArray[np.float32],
+        size: tuple[int, int],
+        units: Mapping[str, tuple[Push, ...]] = UNITS,
+    ) -> None:
+        self._pushes = units
         self.iod_px = inter_ocular_px(landmarks_px)
         self.size = size
         self._landmarks = landmarks_px
@@ -183,7 +208,7 @@ class SkinField:
         x_px, y_px = self.grid_px[0][0], self.grid_px[1][:, 0]
         field = np.zeros((*self.grid_px[0].shape, 2))
         cos, sin = self._x_axis
-        for push in UNITS[name]:
+        for push in self._pushes[name]:
             x, y = self._landmarks[push.landmark]
             width_px = push.radius_iod * self.iod_px
             bump = np.outer(_bell((y_px - y) / width_px), _bell((x_px - x) / width_px))

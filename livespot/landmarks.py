@@ -112,11 +112,16 @@ class FaceMesh:
 
     def find(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Landmarks float32 (468, 2) in pixels of each face in the BGR image (H, W, 3), in no order."""
+        return [points[:, :2] for points in self.find_in_depth(image)]
+
+    def find_in_depth(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """The same with a third column, (468, 3): depth in pixels, growing away from the camera, from no origin."""
         if self._mesh is None:
             raise RuntimeError("FaceMesh is not open; use it in a with statement")
         height, width = image.shape[:2]
         found = self._mesh.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).multi_face_landmarks or []
-        size = np.array([width, height], np.float32)
+        size = np.array([width, height, width], np.float32)
         return [
-            np.array([(point.x, point.y) for point in face.landmark[:LANDMARKS]], np.float32) * size for face in found
+            np.array([(point.x, point.y, point.z) for point in face.landmark[:LANDMARKS]], np.float32) * size
+            for face in found
         ]

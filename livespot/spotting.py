@@ -85,7 +85,9 @@ class Findings:
             self.frames_with_face += bool(step.faces)
             self.last_s = max(self.last_s, step.frame.t_s)
         for scores, smoothed in zip(step.scores, step.smoothed, strict=True):
-            self._scores[scores.source, scores.face].append((scores.t_s, scores.micro, scores.macro, *smoothed))
+            self._scores[scores.source, scores.face].append(
+                (scores.t_s, scores.micro, scores.macro, *smoothed, scores.lookahead_s)
+            )
         for told in step.told:
             if isinstance(told, Event) and told.phase == "close":
                 self.events.append(told)
@@ -95,10 +97,11 @@ class Findings:
                 self.notes.append(f"{told.source}: {told.detail}")
 
     def traces(self, delay_s: float) -> list[Trace]:
-        """The scores of every face for `plot.timeline`; smoothed ones belong `delay_s` earlier."""
+        """The scores of every face for `plot.timeline`; smoothed ones belong `delay_s` before the newest frame."""
         return [_trace(source, face, rows, delay_s) for (source, face), rows in self._scores.items()]
 
 
 def _trace(source: str, face: int, rows: list[tuple[float, ...]], delay_s: float) -> Trace:
-    t_s, micro, macro, micro_smoothed, macro_smoothed = np.array(rows, np.float64).T
-    return Trace(source, face, t_s, micro, macro, micro_smoothed, macro_smoothed, delay_s)
+    t_s, micro, macro, micro_smoothed, macro_smoothed, lookahead_s = np.array(rows, np.float64).T
+    after_scores_s = delay_s - float(lookahead_s.mean())  # scores are of the judged frame already
+    return Trace(source, face, t_s, micro, macro, micro_smoothed, macro_smoothed, after_scores_s)

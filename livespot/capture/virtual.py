@@ -151,7 +151,7 @@ class VirtualCamera:
         )
 
     def __enter__(self) -> "VirtualCamera":
-        portrait = _picture(self._portrait)
+        portrait = read_portrait(self._portrait)
         with FaceMesh(static=True) as mesh:
             faces = mesh.find(portrait)
         if not faces:
@@ -223,7 +223,7 @@ class _Animation:
     """
 
     def __init__(self, portrait: NDArray[np.uint8], landmarks_px: NDArray[np.float32], seed: int) -> None:
-        self._scene, landmarks_px = _scene(portrait, landmarks_px)
+        self._scene, landmarks_px = scene_of(portrait, landmarks_px)
         self._skin = SkinField(landmarks_px, (HEIGHT_PX, WIDTH_PX))
         self._sway = _Sway(np.random.default_rng((seed, 3)))
         self._noise = _Noise(seed)
@@ -308,19 +308,22 @@ def _fade(position_px: NDArray[np.float64], length_px: float, stiff_px: tuple[fl
     return faded
 
 
-def _scene(
-    portrait: NDArray[np.uint8], landmarks_px: NDArray[np.float32]
+def scene_of(
+    portrait: NDArray[np.uint8],
+    landmarks_px: NDArray[np.float32],
+    iod_px: float = IOD_PX,
+    eyes_at_px: tuple[float, float] = EYES_PX,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The portrait placed in a picture `FINER` times the frame, uint8 (H, W, 3), and its landmarks in the frame.
 
     What lies beyond the portrait is the colour of its borders, blurred; the portrait fades into it.
     """
-    scale = FINER * IOD_PX / inter_ocular_px(landmarks_px)
+    scale = FINER * iod_px / inter_ocular_px(landmarks_px)
     sized = cv2.resize(
         portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     )
     eyes_px = landmarks_px[[EYE_OUTER_LEFT, EYE_OUTER_RIGHT]].mean(axis=0)
-    shift_px = np.round(FINER * np.array(EYES_PX, np.float32) - scale * eyes_px)
+    shift_px = np.round(FINER * np.array(eyes_at_px, np.float32) - scale * eyes_px)
     shift = np.column_stack([np.eye(2), shift_px])
     size = (FINER * WIDTH_PX, FINER * HEIGHT_PX)
     extended = cv2.warpAffine(sized, shift, size, borderMode=cv2.BORDER_REPLICATE)
@@ -356,8 +359,9 @@ def _option(key: str, text: str) -> float:
     return value
 
 
-def _picture(path: Path) -> NDArray[np.uint8]:
+def read_portrait(path: Path) -> NDArray[np.uint8]:
+    """A picture of a face, uint8 (H, W, 3) BGR. Raises SourceError where it cannot be read."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise SourceError(f"portrait {path} of demo:// cannot be read: give the path of a jpg or png with one face")
+        raise SourceError(f"portrait {path} cannot be read: give the path of a jpg or png with one face")
     return np.asarray(image, np.uint8)

@@ -64,7 +64,7 @@ REGIONS: tuple[str, ...] = tuple(EXPRESSIVE)
 
 ALL: Mapping[str, Region] = {**EXPRESSIVE, **RIGID_REGIONS}
 
-ALIKE: tuple[tuple[str, ...], ...] = (
+GROUPS: tuple[tuple[str, ...], ...] = (
     *(
         tuple(f"{name}_{side}" for name in names)
         for side in ("left", "right")
@@ -85,20 +85,6 @@ ALIKE: tuple[tuple[str, ...], ...] = (
     ("lower_lip", "chin"),
 )
 """Neighbours that one muscle moves the same way, after the Facial Action Coding System."""
-
-MIRRORED: tuple[tuple[str, ...], ...] = tuple(
-    tuple(f"{name}_{side}" for side in ("left", "right") for name in names)
-    for names in (
-        ("brow_inner", "brow_middle"),
-        ("brow_middle", "brow_outer"),
-        ("cheek", "nasolabial"),
-        ("mouth_corner", "nasolabial"),
-        ("mouth_corner", "lower_lip"),
-        ("mouth_corner", "upper_lip"),
-        ("nose_wing", "upper_lip"),
-    )
-)
-"""Neighbours on both sides that move as in a mirror: most expressions are of both halves of the face."""
 
 LID_DRAG: Mapping[str, float] = {"upper_lid": 1.0, "lower_lid": 0.7, "brow": 0.2, "cheek": 0.12, "glabella": 0.12}
 """How much of a lid's motion the places around it may show in a blink: standard deviation."""

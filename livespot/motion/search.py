@@ -20,7 +20,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from livespot.motion.regions import ALIKE, MIRRORED, REGIONS, lid_drag
+from livespot.motion.regions import GROUPS, REGIONS, lid_drag
 from livespot.records import MOTION_CHANNELS, MOTION_HZ, Motion
 
 Array = NDArray[np.float64]
@@ -62,16 +62,10 @@ KEPT_S = 12.0
 """Paths are kept for so long: longer than the longest filter and what is read around it."""
 
 COUNT = len(REGIONS)
-GROUPS = (*ALIKE, *MIRRORED)
 MEMBERS = np.array([[float(name in group) for name in REGIONS] for group in GROUPS])
 """(groups, regions): 1 where a region is in a group."""
 OF_GROUP = np.array([np.resize([REGIONS.index(name) for name in group], 4) for group in GROUPS])
 """(groups, 4): the regions of each group, some of them twice."""
-OUTWARD = np.array([-1.0 if name.endswith("_right") else 1.0 for name in REGIONS])
-"""(regions,) turns x of the right half round: as in a mirror."""
-SIDEWAYS = MEMBERS * np.where(np.arange(len(GROUPS))[:, None] < len(ALIKE), 1.0, OUTWARD)
-"""`MEMBERS` for x."""
-SIDEWAYS_OF_GROUP = np.take_along_axis(SIDEWAYS, OF_GROUP, axis=1)
 LIDS = [REGIONS.index("upper_lid_left"), REGIONS.index("upper_lid_right")]
 DRAG = np.array([lid_drag(name) for name in REGIONS])
 
@@ -228,8 +222,8 @@ class Search:
         self._learn(size)
         weight = 1 / variance
         strength, amount_iod, along = group_strength(moved, weight)
-        stays = _pulled(weight[..., None] * unreturned[:, MOVED].reshape(known, COUNT, 2))
-        ratio = np.sqrt(stays[0] ** 2 + stays[1] ** 2) / np.maximum(along, 1e-12)
+        stays = MEMBERS @ (weight[..., None] * unreturned[:, MOVED].reshape(known, COUNT, 2))
+        ratio = _length(stays) / np.maximum(along, 1e-12)
         strength *= np.clip((GONE - ratio) / (GONE - RETURNED), 0, 1)
         leading = np.sort(strength, axis=1)[:, -LEADING_GROUPS:]
         strongest = np.zeros(len(SCALES_S))
@@ -252,19 +246,12 @@ def group_strength(moved_iod: Array, weight: Array) -> tuple[Array, Array, Array
     """
     pulls = weight[..., None] * moved_iod
     total = weight @ MEMBERS.T
-    x, y = _pulled(pulls)
-    amount = np.sqrt(x * x + y * y)
-    x_without = x[..., None] - SIDEWAYS_OF_GROUP * pulls[:, OF_GROUP, 0]  # (n, groups, members)
-    y_without = y[..., None] - pulls[:, OF_GROUP, 1]
-    left = np.maximum(total[..., None] - weight[:, OF_GROUP], 1e-12)
-    rest = np.sqrt(((x_without * x_without + y_without * y_without) / left).min(axis=2))
-    strength = np.minimum(amount / np.sqrt(total), LONE * rest)
+    pull = MEMBERS @ pulls  # (n, groups, 2)
+    amount = _length(pull)
+    without = _length(pull[:, :, None] - pulls[:, OF_GROUP])  # (n, groups, members)
+    rest = without / np.sqrt(np.maximum(total[..., None] - weight[:, OF_GROUP], 1e-12))
+    strength = np.minimum(amount / np.sqrt(total), LONE * rest.min(axis=2))
     return strength, amount / total, amount
-
-
-def _pulled(pulls: Array) -> tuple[Array, Array]:
-    """Sums over each group, x and y, each (n, groups), of (n, regions, 2)."""
-    return pulls[..., 0] @ SIDEWAYS.T, pulls[..., 1] @ MEMBERS.T
 
 
 def _length(vectors: Array) -> Array:

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from livespot.motion.regions import EXPRESSIVE, REGIONS
-from livespot.motion.search import GRID_HZ, GROUPS, KEPT_S, SCALES_S, Paths, Pattern, Search, group_strength
+from livespot.motion.regions import EXPRESSIVE, GROUPS, REGIONS
+from livespot.motion.search import GRID_HZ, KEPT_S, SCALES_S, Paths, Pattern, Search, group_strength
 from livespot.records import Motion
 
 Array: TypeAlias = NDArray[np.float64]

@@ -37,7 +37,7 @@ class Checkpoint:
     def load(cls, path: Path) -> "Checkpoint":
         """Read what `save` wrote. Raises LivespotError where the file is missing or something else."""
         try:
-            return cls(**torch.load(path, weights_only=True))
+            return cls(**torch.load(path, map_location="cpu", weights_only=True))
         except FileNotFoundError:
             raise LivespotError(f"no checkpoint {path}: `livespot train` writes one as checkpoint.pt") from None
         except Exception as error:  # torch raises many kinds for a damaged file

@@ -74,6 +74,17 @@ class MotionNet(nn.Module):
         longest: int = 2 ** (self.settings.levels - 1)
         return self.settings.taps * longest + self._reach
 
+    def judged(self, length: int) -> slice:
+        """The cells that `dense` judges in paths of `length` cells: one for every window.
+
+        The judged moment lies `lookahead_s` before the newest frame, which comes less than a cell after a window's end:
+
+            |----|----|----|judg|----|..   newest frame
+                           <---------->    look-ahead of two cells
+        """
+        first = min(self.cells - round(self.settings.lookahead_s * MOTION_HZ), self.cells - 1)
+        return slice(first, first + length - self.cells + 1)
+
     @property
     def _reach(self) -> int:
         return 2 * sum(self.settings.dilations)
@@ -109,7 +120,7 @@ class MotionNet(nn.Module):
     def _read(self, paths: Tensor) -> tuple[Tensor, Tensor]:
         displacement, noise, rest = torch.split(paths, [DISPLACEMENTS, NOISES, HEAD + LIDS], dim=1)
         moving = torch.cat((PERCENT * displacement, PERCENT * rest), dim=1)
-        return moving, torch.log(PERCENT * noise + 0.01)
+        return moving, torch.log(PERCENT * noise.clamp(min=0) + 0.01)
 
     def _judged(self, answers: list[Tensor], trust: Tensor, dilations: tuple[int, ...]) -> Tensor:
         shortest = min(part.shape[-1] for part in (*answers, trust))

@@ -1,7 +1,5 @@
 """Training of the two-stream 3D-CNN: one visible loop that can be killed at any moment and goes on where it was."""
 
-import json
-import math
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -9,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import torch
-from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -18,6 +15,7 @@ from livespot.nets.checkpoint import Checkpoint, commit
 from livespot.nets.yap2022 import Yap2022
 from livespot.synth.pairs import Batch, Portrait, batches, load_portraits
 from livespot.training.losses import judgement_loss, motion_loss
+from livespot.training.runs import Log, make_folder, schedule, split_faces
 from livespot.training.settings import TrainSettings, load_train_settings
 from livespot.training.validation import validate
 
@@ -28,17 +26,18 @@ REPORT_EVERY = 100
 def train(config_path: Path, out: Path, faces: Path) -> Path:
     """Train on the portraits of `faces` as `config_path` says; returns the checkpoint `out`/checkpoint.pt.
 
-    Where the checkpoint exists the run goes on from it. Progress goes to the screen and to `out`/metrics.jsonl.
+    Where the checkpoint exists the run goes on from it. Progress goes to the screen, to `out`/metrics.jsonl and, for
+    TensorBoard, to `out`/curves.
     Raises SettingsError where the settings are wrong or differ from those of the run that is to go on, and where
     `out` can be no folder; SourceError where `faces` holds none.
     """
-    settings = load_train_settings(config_path)
-    _make_folder(out)
+    settings = load_train_settings(config_path, TrainSettings)
+    make_folder(out)
     path = out / "checkpoint.pt"
     torch.manual_seed(settings.seed)
     torch.set_num_threads(1)
     portraits = load_portraits(faces)
-    split = _split(sorted(portraits), settings.validation_faces)
+    split = split_faces(sorted(portraits), settings.validation_faces)
     net = Yap2022().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     metrics: dict[str, float] = {}
@@ -47,60 +46,37 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
         first, metrics = _resume(path, net, optimiser, settings, split)
     samples = _samples([portraits[name] for name in split["training"]], settings, first)
     unseen = validation_samples([portraits[name] for name in split["validation"]], settings.seed)
-    console, saved_s, code = Console(), time.monotonic(), commit()
+    saved_s, code = time.monotonic(), commit()
 
-    for step in range(first, settings.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * schedule(step, settings)
-        clips, labels, visible_iod, truth_px = next(samples)
-        features = net.measure(clips)
-        judged = judgement_loss(net.logits(features), labels, visible_iod, settings)
-        measured = motion_loss(net.displacement_px(features), truth_px, settings)
-        optimiser.zero_grad()
-        torch.autograd.backward(judged + measured)
-        torch.nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_norm)
-        optimiser.step()
+    with Log(out, first, settings.steps) as log:
+        for step in range(first, settings.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = settings.learning_rate * schedule(step, settings)
+            clips, labels, visible_iod, truth_px = next(samples)
+            features = net.measure(clips)
+            judged = judgement_loss(net.logits(features), labels, visible_iod, settings)
+            measured = motion_loss(net.displacement_px(features), truth_px, settings)
+            optimiser.zero_grad()
+            torch.autograd.backward(judged + measured)
+            torch.nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_norm)
+            optimiser.step()
 
-        done = step + 1
-        if done % REPORT_EVERY == 0:
-            losses = {"judgement_loss": judged.item(), "motion_loss": measured.item()}
-            _report(console, out / "metrics.jsonl", done, settings.steps, losses)
-        if done % settings.validate_every == 0 or done == settings.steps:
-            metrics = validate(net, unseen)
-            _report(console, out / "metrics.jsonl", done, settings.steps, metrics)
-        if time.monotonic() - saved_s > settings.checkpoint_every_s or done == settings.steps:
-            _checkpoint(done, net, optimiser, settings, split, metrics, code).save(path)
-            saved_s = time.monotonic()
+            done = step + 1
+            if done % REPORT_EVERY == 0:
+                log.tell(done, {"judgement_loss": judged.item(), "motion_loss": measured.item()})
+            if done % settings.validate_every == 0 or done == settings.steps:
+                metrics = validate(net, unseen)
+                log.tell(done, metrics)
+            if time.monotonic() - saved_s > settings.checkpoint_every_s or done == settings.steps:
+                _checkpoint(done, net, optimiser, settings, split, metrics, code).save(path)
+                saved_s = time.monotonic()
     return path
-
-
-def schedule(step: int, settings: TrainSettings) -> float:
-    """Share of the learning rate: a linear start, then a cosine to zero."""
-    warm = min(1.0, (step + 1) / settings.warmup_steps)
-    return warm * (0.5 + 0.5 * math.cos(math.pi * step / settings.steps))
 
 
 def validation_samples(portraits: list[Portrait], seed: int) -> list[Batch]:
     """The same samples for every validation, drawn apart from those of training."""
     size = 64
     return list(islice(batches(portraits, size, seed + 1), VALIDATION_SAMPLES // size))
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"--out {out} can be no folder: {error.strerror}; give another") from None
-
-
-def _split(names: list[str], unseen: int) -> dict[str, list[str]]:
-    """The last `unseen` faces are for validation."""
-    if unseen >= len(names):
-        raise SettingsError(
-            f"validation_faces is {unseen} of {len(names)} portraits: none is left to train on; give more portraits, "
-            "or a smaller number"
-        )
-    return {"training": names[:-unseen], "validation": names[-unseen:]}
 
 
 class _Stream(IterableDataset[tuple[Tensor, ...]]):
@@ -172,9 +148,3 @@ def _checkpoint(
         metrics=metrics,
         commit=code,
     )
-
-
-def _report(console: Console, log: Path, step: int, steps: int, figures: dict[str, float]) -> None:
-    console.print(f"step {step}/{steps}  " + "  ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-    with log.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, **figures}) + "\n")

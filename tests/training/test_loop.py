@@ -12,6 +12,7 @@ from livespot.capture.virtual import ASTRONAUT
 from livespot.errors import SettingsError
 from livespot.nets.checkpoint import Checkpoint
 from livespot.training import loop
+from livespot.training.runs import schedule
 from livespot.training.settings import TrainSettings, load_train_settings
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "train" / "yap2022.yaml"
@@ -81,7 +82,7 @@ def test_a_run_leaves_its_figures_settings_and_split(run: Path, config: Path) ->
     kept = Checkpoint.load(run)
     assert kept.step == 4
     assert kept.split == {"training": ["000"], "validation": ["001"]}
-    assert TrainSettings.model_validate(kept.settings) == load_train_settings(config)
+    assert TrainSettings.model_validate(kept.settings) == load_train_settings(config, TrainSettings)
     assert set(kept.metrics) == {"micro_auc", "macro_auc", "motion_r2", "motion_error_px"}
     lines = [json.loads(line) for line in (run.parent / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4]
@@ -104,11 +105,11 @@ def test_a_run_does_not_begin_where_its_folder_is_a_file(config: Path, faces: Pa
 
 
 def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
-    settings = load_train_settings(SHIPPED)
-    rates = [loop.schedule(step, settings) for step in range(settings.steps)]
+    settings = load_train_settings(SHIPPED, TrainSettings)
+    rates = [schedule(step, settings) for step in range(settings.steps)]
     assert rates[0] < 0.01 and max(rates) > 0.99 and rates[-1] < 1e-6
 
 
 def test_a_setting_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"odd\.yaml: momentum"):
-        load_train_settings(written(tmp_path / "odd.yaml", momentum=0.9))
+        load_train_settings(written(tmp_path / "odd.yaml", momentum=0.9), TrainSettings)

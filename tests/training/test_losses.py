@@ -8,7 +8,7 @@ from livespot.training.losses import judgement_loss, motion_loss
 from livespot.training.settings import TrainSettings, load_train_settings
 from livespot.training.validation import roc_auc
 
-SETTINGS = load_train_settings(Path(__file__).parents[2] / "configs" / "train" / "yap2022.yaml")
+SETTINGS = load_train_settings(Path(__file__).parents[2] / "configs" / "train" / "yap2022.yaml", TrainSettings)
 SEEN = torch.tensor([1.0])
 
 

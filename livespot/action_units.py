@@ -7,7 +7,7 @@ intensity 0.015 is a peak displacement of 1.5 % of the IOD, whatever the unit an
 Left and right are the viewer's; directions follow the face: x along the line of the eyes, y down.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,6 +203,21 @@ class SkinField:
         """Distance (x, y) between the points of the coarse grid."""
         rows, columns = self.grid_px[0].shape
         return self.size[1] / columns, self.size[0] / rows
+
+    def in_windows(
+        self, fields: NDArray[Any], windows: Sequence[Sequence[int]], width_iod: float
+    ) -> NDArray[np.float64]:
+        """Means (N, windows, 2) of fields (N, rows, columns, 2) on the coarse grid in Gaussian windows, x along the eyes.
+
+        Each window lies about the mean of some points of the mesh; `width_iod` is its standard deviation.
+        """
+        middles_px = np.array([self._landmarks[list(points)].mean(axis=0) for points in windows])
+        away_iod = (np.stack(self.grid_px, axis=-1).reshape(1, -1, 2) - middles_px[:, None]) / self.iod_px
+        weights = np.exp(-(away_iod**2).sum(axis=-1) / (2 * width_iod**2))
+        weights /= weights.sum(axis=1, keepdims=True)
+        x, y = self._x_axis
+        seen: NDArray[np.float64] = weights @ fields.reshape(len(fields), -1, 2) @ np.array([[x, -y], [y, x]])
+        return seen
 
     def _unit(self, name: str) -> NDArray[np.float32]:
         x_px, y_px = self.grid_px[0][0], self.grid_px[1][:, 0]

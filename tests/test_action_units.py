@@ -58,6 +58,29 @@ def test_a_picture_read_where_its_skin_came_from_shows_it_where_the_displacement
     assert (moved * rows).sum() / moved.sum() - y == pytest.approx(displacement[y, x, 1], abs=0.3)
 
 
+def sloping(degrees: float) -> NDArray[np.float32]:
+    """Landmarks of which the outer eye corners lie 100 px apart, on a line that slopes."""
+    points = np.random.default_rng(1).uniform(80, 180, (LANDMARKS, 2)).astype(np.float32)
+    half_px = 50 * np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+    points[[EYE_OUTER_LEFT, EYE_OUTER_RIGHT]] = 130 - half_px, 130 + half_px
+    return points
+
+
+def test_what_is_the_same_everywhere_is_so_in_every_window_and_is_told_along_the_eyes() -> None:
+    face = SkinField(sloping(90), SIZE)
+    down = np.broadcast_to(np.array([0.0, 0.1]), (1, *face.grid_px[0].shape, 2))
+    np.testing.assert_allclose(face.in_windows(down, [(61,), (0, 17)], 0.075), [[(0.1, 0.0)] * 2], atol=1e-6)
+
+
+def test_a_window_sees_a_field_around_its_points_as_far_as_it_reaches() -> None:
+    points = sloping(0)
+    face = SkinField(points, SIZE)
+    x_iod, y_iod = ((grid - at) / 100 for grid, at in zip(face.grid_px, points[199], strict=True))
+    bump = np.exp(-(x_iod**2 + y_iod**2) / (2 * 0.2**2))[None, ..., None] * np.array([0.0, 1.0])
+    seen = face.in_windows(bump, [(199,)], 0.15)[0, 0]
+    np.testing.assert_allclose(seen, (0, 0.2**2 / (0.2**2 + 0.15**2)), atol=0.01)
+
+
 def test_a_course_rises_from_zero_holds_one_and_returns() -> None:
     times = np.linspace(-0.1, 1.1, 121)
     values = np.array([course(t, 0.0, 0.3, 1.0, hold_s=0.2) for t in times])

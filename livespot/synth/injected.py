@@ -16,6 +16,7 @@ in what changes by itself: by their sharpness, crops are told apart no better th
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
 
 import cv2
@@ -29,8 +30,10 @@ from livespot.capture.virtual import HOLD, RISE, Expression
 from livespot.config import AlignSettings
 from livespot.errors import SourceError
 from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, apply, compose, invert
+from livespot.motion.regions import EXPRESSIVE, WINDOW_IOD
 from livespot.records import ExpressionType, Face, Frame
 from livespot.synth.pairs import face_share
+from livespot.synth.script import NAMES
 
 MICRO_S, MICRO_IOD = (0.16, 0.5), (0.008, 0.025)
 MACRO_S, MACRO_IOD = (0.55, 3.5), (0.03, 0.09)
@@ -57,8 +60,9 @@ class Injected:
     """A `Source` that plays a recording and puts expressions into its face; `truth` is what it put there.
 
     Frames follow `source` in name, index and time. Entering plays `source` a first time to find the face that a live
-    run with `AlignSettings()` would follow: only then `truth` is known. A `calm` one, or one whose `truth` is emptied
-    before it is iterated, plays the recording as it is. The same recording and seed give the same frames.
+    run with `AlignSettings()` would follow. Known from then on: `truth`, `times_s` of the frames, and what
+    `displacement_iod` and `intensities` tell of what is put in. A `calm` one, or one whose `truth` is emptied before it
+    is iterated, plays the recording as it is. The same recording and seed give the same frames.
     """
 
     def __init__(self, source: Source, seed: int, calm: bool = False) -> None:
@@ -68,6 +72,7 @@ class Injected:
         self.frame_count: int | None = None
         self.note = ""
         self.truth: tuple[Expression, ...] = ()
+        self.times_s: NDArray[np.float64] = np.zeros(0)
         self._source = source
         self._seed = seed
         self._calm = calm
@@ -81,7 +86,7 @@ class Injected:
         with self._source as source:
             if source.live:
                 raise SourceError(f"{self.name} is live; expected a recording: expressions are put in at a second pass")
-            self._stretches = _stretches(source)
+            self._stretches, self.times_s = _stretches(source)
         if not self._stretches:
             raise SourceError(f"no face is found in {self.name}: give a recording of a face that looks at the camera")
         self.truth = () if self._calm else _drawn(self._stretches, self._seed)
@@ -99,8 +104,7 @@ class Injected:
         """The frames of the recording, with what is expressed in each."""
         places: dict[int, tuple[_Skin, NDArray[np.float64]]] = {}
         for stretch in self._stretches:
-            skin = _Skin(stretch.landmarks_px())
-            places |= {index: (skin, transform) for index, transform in stretch.transforms.items()}
+            places |= {index: (stretch.skin, transform) for index, transform in stretch.transforms.items()}
         for frame in self._source:
             if frame.index in places:
                 skin, transform = places[frame.index]
@@ -109,6 +113,23 @@ class Injected:
             else:
                 yield frame
         self.note = self._source.note or self._own_note()
+
+    def intensities(self) -> NDArray[np.float64]:
+        """Of every unit in what was put in, at each frame: (T, units)."""
+        intensities = np.zeros((len(self.times_s), len(NAMES)))
+        for stretch in self._stretches:
+            for row in stretch.rows:
+                t_s = float(self.times_s[row])
+                for name, intensity in stretch.skin.intensities(_now(self.truth, t_s), t_s).items():
+                    intensities[row, NAMES.index(name)] = intensity
+        return intensities
+
+    def displacement_iod(self) -> NDArray[np.float32]:
+        """How far the skin was moved in each of `EXPRESSIVE`'s regions at each frame, (T, regions, 2)."""
+        moved, intensities = np.zeros((len(self.times_s), len(EXPRESSIVE), 2), np.float32), self.intensities()
+        for stretch in self._stretches:
+            moved[stretch.rows] = np.tensordot(intensities[stretch.rows], stretch.skin.regions_iod, 1)
+        return moved
 
     def _own_note(self) -> str:
         if self.truth or self._calm:
@@ -126,6 +147,8 @@ class _Stretch:
     def __init__(self, face: Face) -> None:
         self.transforms: dict[int, NDArray[np.float64]] = {}
         """From the frame to the crop, by the frame's index."""
+        self.rows: list[int] = []
+        """Places of its frames among all that are played."""
         self.from_s = self.to_s = face.t_s
         self._next = (face.face, face.index)
         self._meshes_px: list[NDArray[np.float64]] = []
@@ -135,31 +158,35 @@ class _Stretch:
         """Whether this is the same face in the next frame."""
         return self._next == (face.face, face.index)
 
-    def add(self, face: Face) -> None:
+    def add(self, face: Face, row: int) -> None:
         self.transforms[face.index] = face.transform
+        self.rows.append(row)
         self.to_s = face.t_s
         self._next = (face.face, face.index + 1)
         if face.t_s - self._mesh_s >= AlignSettings().mesh_interval_s:  # in between, the aligner has no new ones
             self._mesh_s = face.t_s
             self._meshes_px.append(apply(face.transform, face.landmarks))
 
-    def landmarks_px(self) -> NDArray[np.float32]:
-        """(468, 2) in the crop: the median over the stretch, so that what the face itself expresses drops out."""
-        return np.asarray(np.median(self._meshes_px, axis=0), np.float32)
+    @cached_property
+    def skin(self) -> "_Skin":
+        """Of the landmarks' median over the stretch, so that what the face itself expresses drops out."""
+        return _Skin(np.asarray(np.median(self._meshes_px, axis=0), np.float32))
 
 
-def _stretches(source: Source) -> list[_Stretch]:
-    """Where in a recording the face is held that a live run would follow."""
+def _stretches(source: Source) -> tuple[list[_Stretch], NDArray[np.float64]]:
+    """Where in a recording the face is held that a live run would follow, and the times of all frames (T,)."""
     stretches: list[_Stretch] = []
+    times_s: list[float] = []
     with Aligner(AlignSettings(), source.name) as aligner:
         for frame in source:
             if frame.epoch > 0:
                 raise SourceError(f"{source.name} starts over; expected a recording that ends: do not loop it")
+            times_s.append(frame.t_s)
             for face in (told for told in aligner.push(frame) if isinstance(told, Face)):
                 if not stretches or not stretches[-1].continues(face):
                     stretches.append(_Stretch(face))
-                stretches[-1].add(face)
-    return stretches
+                stretches[-1].add(face, len(times_s) - 1)
+    return stretches, np.array(times_s)
 
 
 def _drawn(stretches: list[_Stretch], seed: int) -> tuple[Expression, ...]:
@@ -199,7 +226,10 @@ def _now(truth: tuple[Expression, ...], t_s: float) -> Expression | None:
 
 
 class _Skin:
-    """How the skin of one stretch moves on its sheet, fading to nothing around the face."""
+    """How the skin of one stretch moves on its sheet, fading to nothing around the face.
+
+    `landmarks_px` (468, 2) in the crop.
+    """
 
     def __init__(self, landmarks_px: NDArray[np.float32]) -> None:
         self._field = SkinField(apply(TO_SHEET, landmarks_px).astype(np.float32), SHEET_PX)
@@ -212,11 +242,23 @@ class _Skin:
         """How far what is seen at each pixel of the sheet has come, float32 (168, 136, 2) in its pixels."""
         if expression is None:
             return np.zeros((*SHEET_PX, 2), np.float32)
-        amplitude_iod = expression.amplitude_iod * expression.share(t_s)
-        intensities = self._field.scaled(EXPRESSIONS[expression.units], amplitude_iod)
+        intensities = self.intensities(expression, t_s)
         moved_px = self._share * self._field.coarse_iod(intensities) * np.float32(self.iod_px)
         coarse_px = backward(moved_px, self._field.spacing_px)
         return np.asarray(cv2.resize(coarse_px, SHEET_PX[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
+
+    def intensities(self, expression: Expression | None, t_s: float) -> dict[str, float]:
+        """Of the units that the expression is made of."""
+        if expression is None:
+            return {}
+        amplitude_iod = expression.amplitude_iod * expression.share(t_s)
+        return self._field.scaled(EXPRESSIONS[expression.units], amplitude_iod)
+
+    @cached_property
+    def regions_iod(self) -> NDArray[np.float64]:
+        """What every unit does in each region, x along the eyes: (units, regions, 2)."""
+        fields = np.stack([self._share * self._field.unit(name) for name in NAMES])
+        return self._field.in_windows(fields, [region.landmarks for region in EXPRESSIVE.values()], WINDOW_IOD)
 
 
 def _moved(

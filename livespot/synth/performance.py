@@ -22,7 +22,7 @@ from scipy.interpolate import RBFInterpolator
 from livespot.action_units import UNITS, Push, SkinField
 from livespot.capture.virtual import FINER, HEIGHT_PX, WIDTH_PX, Expression, read_portrait, scene_of
 from livespot.errors import SourceError
-from livespot.landmarks import EYE_OUTER_LEFT, EYE_OUTER_RIGHT, FaceMesh
+from livespot.landmarks import EYE_OUTER_LEFT, EYE_OUTER_RIGHT, FaceMesh, inter_ocular_px
 from livespot.motion.regions import EXPRESSIVE, WINDOW_IOD
 from livespot.records import LANDMARKS, Frame
 from livespot.synth.filming import Filming
@@ -76,7 +76,7 @@ class Performance:
     """A `Source` of 640x480 frames of a portrait that performs; `truth` is what is to be spotted in them.
 
     What is shown depends on the portrait and the seed, not on the frame rate. `expressive` ones show expressions,
-    others everything else. Known once entered: `truth`, `script`, and what `displacement_iod` tells.
+    others all else that these show. Known once entered: `truth`, `script`, and what `displacement_iod` tells.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class _Face:
         grid_px = np.stack(self.skin.grid_px, axis=-1)
         self._rest_iod = ((grid_px - self._middle_px) / self._iod_px).astype(np.float32)
         eyes_depth = mesh_px[[EYE_OUTER_LEFT, EYE_OUTER_RIGHT], 2].mean()
-        depth_iod = (mesh_px[:, 2] - eyes_depth) / np.linalg.norm(mesh_px[33, :2] - mesh_px[263, :2])
+        depth_iod = (mesh_px[:, 2] - eyes_depth) / inter_ocular_px(mesh_px[:, :2])
         self._weight, self._depth_iod, self._slope = self._surface(depth_iod)
         self._distance_iod = rng.uniform(*DISTANCE_IOD)
         self._came_px = np.zeros((*self._rest_iod.shape[:2], 2), np.float32)
@@ -168,18 +168,13 @@ class _Face:
     @cached_property
     def fields_iod(self) -> Points:
         """What every unit does to the skin, (units, points, 2)."""
-        return np.stack([self.skin.unit(name).reshape(-1, 2) for name in NAMES]).astype(np.float64)
+        return np.asarray([self.skin.unit(name).reshape(-1, 2) for name in NAMES], np.float64)
 
     @cached_property
     def regions_iod(self) -> Points:
         """What every unit does in each region, x along the eyes: (units, regions, 2)."""
-        middles_px = np.array([self._landmarks[list(region.landmarks)].mean(axis=0) for region in EXPRESSIVE.values()])
-        from_middle = self._rest_iod.reshape(1, -1, 2) - ((middles_px - self._middle_px) / self._iod_px)[:, None]
-        weight = np.exp(-(from_middle**2).sum(axis=-1) / (2 * WINDOW_IOD**2))
-        weight /= weight.sum(axis=1, keepdims=True)
-        across = (self._eyes_px[1] - self._eyes_px[0]) / self._iod_px
-        along_eyes = np.array([across, [-across[1], across[0]]])
-        return np.einsum("rp,upd,ed->ure", weight, self.fields_iod, along_eyes)
+        windows = [region.landmarks for region in EXPRESSIVE.values()]
+        return self.skin.in_windows(self.fields_iod, windows, WINDOW_IOD)
 
     def frame(self, intensities: Points, pose: Points) -> tuple[NDArray[np.uint8], Points]:
         """uint8 (480, 640, 3) BGR, and where the outer eye corners are in it, (2, 2)."""
@@ -246,7 +241,7 @@ class _Face:
     def _eyes_at(self, moved_px: Array) -> Points:
         spacing = np.array(self.skin.spacing_px)
         column, row = ((self._eyes_px + 0.5) / spacing - 0.5).round().astype(int).T
-        return self._eyes_px + moved_px[row, column]
+        return np.asarray(self._eyes_px + moved_px[row, column], np.float64)
 
 
 class _Shading:
@@ -273,7 +268,7 @@ class _Shading:
         middle = (COARSER - 1) / 2
         seen = cv2.remap(
             light, (x_px - middle) / COARSER, (y_px - middle) / COARSER, cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT, borderValue=1.0,
+            borderMode=cv2.BORDER_CONSTANT, borderValue=(1.0,),
         )  # fmt: skip
         return np.asarray(cv2.multiply(image, cv2.merge([seen] * 3), dtype=cv2.CV_8U), np.uint8)
 
@@ -288,9 +283,9 @@ class _Shading:
     def _fold(self, line_px: Array) -> Array:
         """How near each pixel lies to a line, 1 on it."""
         canvas = np.full(self._size[::-1], 255, np.uint8)
-        cv2.polylines(canvas, [np.round(line_px / COARSER).astype(np.int32)], False, 0)
+        cv2.polylines(canvas, [np.rint(line_px / COARSER).astype(np.int32)], False, (0,))
         away_iod = cv2.distanceTransform(canvas, cv2.DIST_L2, 5) / self._iod_px
-        return np.exp(-(away_iod**2) / (2 * FOLD_IOD**2)).astype(np.float32)
+        return np.asarray(np.exp(-(away_iod**2) / (2 * FOLD_IOD**2)), np.float32)
 
 
 def _own_units(rng: np.random.Generator) -> dict[str, tuple[Push, ...]]:

@@ -24,6 +24,11 @@ Range: TypeAlias = tuple[float, float]
 NAMES: tuple[str, ...] = tuple(UNITS)
 """Columns of every array of intensities."""
 
+SIDES = ("left", "right")
+SHOWN = {name for name in NAMES if name.startswith("AU")}
+UPPER = {name for name in SHOWN if name.split("_")[0] in ("AU1", "AU2", "AU4", "AU6", "AU9")}
+"""What an expression may be made of, and what of that a mouth that speaks leaves alone."""
+
 POSE = ("yaw_rad", "pitch_rad", "roll_rad", "x_iod", "y_iod", "growth")
 """Columns of every array of poses: turns to the viewer's right, down and clockwise, shift, logarithm of the size."""
 
@@ -63,16 +68,19 @@ class Recipe:
     gaze: float = 0.7
     gaze_every_s: Range = (0.4, 4.0)
     gaze_iod: float = 0.06
+    """How far the iris moves at most; half of that is the standard deviation."""
     talking: float = 0.3
     talk_s: Range = (1.5, 10.0)
     syllable_s: Range = (0.12, 0.4)
     talk_iod: Range = (0.006, 0.07)
+    around_talk_s: float = 0.6
+    """The mouth is ready before it is heard and comes to rest after it: so long no lower face is labelled."""
     swallow_every_s: float = 20.0
     swallow_iod: Range = (0.003, 0.007)
     """Below the faintest expression: what moves more would have to be labelled."""
     drift_iod: Range = (0.001, 0.006)
     drift_s: Range = (5.0, 20.0)
-    """Period of slow changes of the neutral face."""
+    """How long slow changes of the neutral face take: longer than any expression."""
     sway_rad: float = 0.03
     sway_iod: float = 0.06
     sway_growth: float = 0.03
@@ -182,7 +190,7 @@ class Script:
         hold = rng.uniform(0, 0.3 if kind == "micro" else 0.6) * (rng.random() < 0.6)
         apex = (1 - hold) * rng.uniform(0.25, 0.65)
         apex_s, fall_s, offset_s = (onset_s + share * length_s for share in (apex, apex + hold, 1.0))
-        parts = self._combination(rng, amplitude_iod, onset_s)
+        parts = self._combination(rng, amplitude_iod, self._speaks(onset_s, offset_s))
         powers = np.exp(rng.normal(0, 0.25, 2))
         movements = []
         for place, (name, intensity) in enumerate(parts.items()):
@@ -194,13 +202,17 @@ class Script:
         named = "+".join(name.removeprefix("AU") for name in parts)
         return Expression(kind, onset_s, apex_s, offset_s, fall_s - apex_s, named, amplitude_iod), movements
 
-    def _combination(self, rng: np.random.Generator, amplitude_iod: float, onset_s: float) -> dict[str, float]:
+    def _speaks(self, onset_s: float, offset_s: float) -> bool:
+        """Whether the mouth moves by speaking at any time of the interval."""
+        around_s = self._recipe.around_talk_s
+        return any(begin_s - around_s < offset_s and onset_s < end_s + around_s for begin_s, end_s in self.talks)
+
+    def _combination(self, rng: np.random.Generator, amplitude_iod: float, speaking: bool) -> dict[str, float]:
         """Units that move together, scaled to the amplitude; while the mouth speaks, of the upper face."""
-        speaking = any(begin_s - 0.5 <= onset_s <= end_s for begin_s, end_s in self.talks)
         if rng.random() < self._recipe.of_life:
             shares = dict(_pick(rng, [one for one in EXPRESSIONS.values() if not speaking or set(one) <= UPPER]))
         else:
-            units = [name for name in NAMES if name in SHOWN and (not speaking or name in UPPER)]
+            units = [name for name in NAMES if name in (UPPER if speaking else SHOWN)]
             shares = {str(name): 1.0 for name in rng.choice(units, rng.integers(1, 4), replace=False)}
         shares = {name: share * float(np.exp(rng.normal(0, self._recipe.uneven))) for name, share in shares.items()}
         return self._peaks.scaled(shares, amplitude_iod)
@@ -223,7 +235,8 @@ class Script:
             return
         begin_s = 0.0
         while (begin_s := begin_s + _log_uniform(rng, self._recipe.gaze_every_s)) < self._seconds:
-            aside, down = rng.normal(0, self._recipe.gaze_iod / 2, 2).clip(-1, 1)
+            farthest_iod = self._recipe.gaze_iod
+            aside, down = rng.normal(0, farthest_iod / 2, 2).clip(-farthest_iod, farthest_iod)
             length_s, saccade_s = _log_uniform(rng, self._recipe.gaze_every_s) + 0.1, rng.uniform(0.03, 0.08)
             looks = {"gaze_x": aside, "gaze_y": down / 2, "blink_left": down / 2, "blink_right": down / 2}
             end_s = begin_s + length_s
@@ -259,7 +272,7 @@ class Script:
         """The neutral face is never the same: it comes and goes so slowly that it is no expression."""
         begin_s = -self._recipe.drift_s[1]
         while begin_s < self._seconds:
-            length_s = max(rng.uniform(*self._recipe.drift_s), 5.0)
+            length_s = rng.uniform(*self._recipe.drift_s)
             units = self._peaks.scaled(
                 _pick(rng, list(EXPRESSIONS.values())), _log_uniform(rng, self._recipe.drift_iod)
             )
@@ -270,7 +283,8 @@ class Script:
         recipe = self._recipe
         largest = [recipe.sway_rad] * 3 + [recipe.sway_iod] * 2 + [recipe.sway_growth]
         self._sway = np.array(largest) * rng.uniform(0, 2) * rng.uniform(0.3, 1, len(POSE))
-        self._sway_hz = np.exp(rng.uniform(*np.log(recipe.sway_hz), (len(POSE), 4)))
+        slowest, fastest = np.log(recipe.sway_hz)
+        self._sway_hz = np.exp(rng.uniform(slowest, fastest, (len(POSE), 4)))
         self._sway_rad = rng.uniform(0, 2 * np.pi, (len(POSE), 4))
         self._turns = list(self._turning(rng)) if rng.random() < recipe.turning else []
 
@@ -291,7 +305,7 @@ class Script:
 
 
 class Peaks:
-    """How fast the fastest point of the skin is under several units at once: their fields (units, points, 2) in IOD."""
+    """How far several units at once bring the fastest point of the skin; `fields_iod` (units, points, 2) are theirs."""
 
     def __init__(self, fields_iod: Array) -> None:
         self._fields = fields_iod
@@ -301,11 +315,6 @@ class Peaks:
         field = sum(share * self._fields[NAMES.index(name)] for name, share in shares.items())
         peak = float(np.linalg.norm(field, axis=-1).max())
         return {name: share * amplitude_iod / peak for name, share in shares.items()}
-
-
-SIDES = ("left", "right")
-UPPER = {name for name in NAMES if name.split("_")[0] in ("AU1", "AU2", "AU4", "AU6", "AU9")}
-SHOWN = {name for name in NAMES if name.startswith("AU")}
 
 
 def _pick(rng: np.random.Generator, choices: Sequence[Mapping[str, float]]) -> Mapping[str, float]:

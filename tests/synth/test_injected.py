@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from livespot.action_units import EXPRESSIONS
+from livespot.action_units import EXPRESSIONS, UNITS
 from livespot.capture.opencv import VideoFile
 from livespot.capture.source import Source
 from livespot.capture.virtual import Expression
 from livespot.errors import SourceError
 from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, apply, compose, crop_transform, invert
+from livespot.motion.regions import EXPRESSIVE, WINDOW_IOD
 from livespot.records import Frame
 from livespot.synth.injected import (
     CALM_S,
@@ -141,6 +142,31 @@ def test_an_expression_comes_and_goes_as_its_course_says(tmp_path: Path) -> None
     brow = apply(placed(), astronaut().landmarks[[63]])
     moved = [np.linalg.norm(moved_px(before[index].image, after[index].image, brow)) for index in (12, 18, 33, 48)]
     assert moved == pytest.approx([0.05 * IOD_PX * expression.share(t_s) for t_s in (0.4, 0.6, 1.1, 1.6)], rel=0.1)
+
+
+@pytest.mark.parametrize(("units", "region"), [("12 left", "mouth_corner_left"), ("1+2+25+26", "chin")])
+def test_each_region_moves_as_far_as_is_told(tmp_path: Path, units: str, region: str) -> None:
+    path, row = write_video(tmp_path / "film.avi", shown(STILL)), list(EXPRESSIVE).index(region)
+    with Injected(VideoFile(path, "clip"), seed=0, calm=True) as source:
+        source.truth = (held(units, 0.05),)
+        after, told_iod, intensities = list(source), source.displacement_iod(), source.intensities()
+    assert told_iod.shape == (75, len(EXPRESSIVE), 2) and intensities.shape == (75, len(UNITS))
+    assert {list(UNITS)[column] for column in np.flatnonzero(intensities[45])} == set(EXPRESSIONS[units])
+    assert not told_iod[:24].any() and not told_iod[66:].any() and not intensities[:24].any()
+    middle = apply(placed(), astronaut().landmarks[list(EXPRESSIVE[region].landmarks)].mean(axis=0, keepdims=True))
+    around = np.random.default_rng(0).normal(middle, WINDOW_IOD * IOD_PX, (300, 2))
+    seen_iod = moved_px(after[10].image, after[45].image, around).mean(axis=0) @ placed()[:, :2] / IOD_PX
+    upright_iod = seen_iod / np.hypot(*placed()[:, 0])
+    assert told_iod[45, row] == pytest.approx(upright_iod, abs=0.004)
+    assert np.linalg.norm(told_iod[45, row]) > 0.02
+
+
+def test_what_is_told_is_by_the_place_of_frames_where_some_are_lost() -> None:
+    played = [frame for frame in framed(shown([placed()] * 50)) if frame.index not in (4, 5)]
+    with Injected(Played(played), seed=0, calm=True) as source:
+        source.truth = (Expression("macro", 0.8, 1.0, 1.2, 0.0, "12", 0.05),)
+        apex = np.linalg.norm(source.displacement_iod(), axis=-1).max(axis=1).argmax()
+    assert source.times_s[apex] == pytest.approx(1.0) and apex == 28
 
 
 def test_nothing_moves_at_the_border_of_the_sheet() -> None:

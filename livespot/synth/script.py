@@ -129,6 +129,64 @@ class Turn:
         return _smooth(((times_s - self.begin_s) / self.length_s).clip(0, 1))
 
 
+@dataclass(frozen=True)
+class Expressions:
+    """The labelled expressions of one face, as they are drawn for scripts."""
+
+    peaks: "Peaks"
+    seconds: float
+    recipe: Recipe
+    talks: tuple[Range, ...] = ()
+    """When the face speaks."""
+
+    def drawn(self, rng: np.random.Generator) -> Iterator[tuple[Expression, list[Movement]]]:
+        """One after the other, micro and macro in any order; the last ends before the video does."""
+        recipe = self.recipe
+        end_s = 0.0
+        while True:
+            kind: ExpressionType = "micro" if rng.random() < 0.5 else "macro"
+            onset_s = end_s + _log_uniform(rng, recipe.pause_s)
+            length_s = _log_uniform(rng, recipe.micro_s if kind == "micro" else recipe.macro_s)
+            amplitude_iod = _log_uniform(rng, recipe.micro_iod if kind == "micro" else recipe.macro_iod)
+            end_s = onset_s + length_s
+            if end_s > self.seconds - recipe.pause_s[0]:
+                return
+            yield self._expression(rng, kind, onset_s, length_s, amplitude_iod)
+
+    def _expression(
+        self, rng: np.random.Generator, kind: ExpressionType, onset_s: float, length_s: float, amplitude_iod: float
+    ) -> tuple[Expression, list[Movement]]:
+        hold = rng.uniform(0, 0.3 if kind == "micro" else 0.6) * (rng.random() < 0.6)
+        apex = (1 - hold) * rng.uniform(0.25, 0.65)
+        apex_s, fall_s, offset_s = (onset_s + share * length_s for share in (apex, apex + hold, 1.0))
+        parts = self._combination(rng, amplitude_iod, self._speaks(onset_s, offset_s))
+        powers = np.exp(rng.normal(0, 0.25, 2))
+        movements = []
+        for place, (name, intensity) in enumerate(parts.items()):
+            late, early = rng.uniform(0, self.recipe.asynchrony * length_s, 2) * (place > 0)
+            movements.append(
+                Movement({name: intensity}, onset_s + min(late, (apex_s - onset_s) / 2), apex_s, fall_s,
+                         offset_s - min(early, (offset_s - fall_s) / 2), *powers)
+            )  # fmt: skip
+        named = "+".join(name.removeprefix("AU") for name in parts)
+        return Expression(kind, onset_s, apex_s, offset_s, fall_s - apex_s, named, amplitude_iod), movements
+
+    def _speaks(self, onset_s: float, offset_s: float) -> bool:
+        """Whether the mouth moves by speaking at any time of the interval."""
+        around_s = self.recipe.around_talk_s
+        return any(begin_s - around_s < offset_s and onset_s < end_s + around_s for begin_s, end_s in self.talks)
+
+    def _combination(self, rng: np.random.Generator, amplitude_iod: float, speaking: bool) -> dict[str, float]:
+        """Units that move together, scaled to the amplitude; while the mouth speaks, of the upper face."""
+        if rng.random() < self.recipe.of_life:
+            shares = dict(_pick(rng, [one for one in EXPRESSIONS.values() if not speaking or set(one) <= UPPER]))
+        else:
+            units = [name for name in NAMES if name in (UPPER if speaking else SHOWN)]
+            shares = {str(name): 1.0 for name in rng.choice(units, rng.integers(1, 4), replace=False)}
+        shares = {name: share * float(np.exp(rng.normal(0, self.recipe.uneven))) for name, share in shares.items()}
+        return self.peaks.scaled(shares, amplitude_iod)
+
+
 class Script:
     """All that one face does in `seconds`; `truth` is what of it is to be spotted.
 
@@ -147,7 +205,9 @@ class Script:
         labelled, others, head = rng.spawn(3)
         self.movements = [*self._blinks(others, lids_iod), *self._gazes(others), *self._swallows(others)]
         self.movements += [*self._talking(others), *self._drifts(others)]
-        shown = list(self._expressions(labelled)) if expressive else []
+        shown = []
+        if expressive:
+            shown = list(Expressions(peaks, seconds, self._recipe, self.talks).drawn(labelled))
         self.truth: tuple[Expression, ...] = tuple(expression for expression, _ in shown)
         self.movements += [movement for _, movements in shown for movement in movements]
         self._draw_head(head)
@@ -169,53 +229,6 @@ class Script:
         for turn in self._turns:
             pose[:, turn.axis] += turn.change * turn.share(times_s)
         return pose
-
-    def _expressions(self, rng: np.random.Generator) -> Iterator[tuple[Expression, list[Movement]]]:
-        """One after the other, micro and macro in any order; the last ends before the video does."""
-        recipe = self._recipe
-        end_s = 0.0
-        while True:
-            kind: ExpressionType = "micro" if rng.random() < 0.5 else "macro"
-            onset_s = end_s + _log_uniform(rng, recipe.pause_s)
-            length_s = _log_uniform(rng, recipe.micro_s if kind == "micro" else recipe.macro_s)
-            amplitude_iod = _log_uniform(rng, recipe.micro_iod if kind == "micro" else recipe.macro_iod)
-            end_s = onset_s + length_s
-            if end_s > self._seconds - recipe.pause_s[0]:
-                return
-            yield self._expression(rng, kind, onset_s, length_s, amplitude_iod)
-
-    def _expression(
-        self, rng: np.random.Generator, kind: ExpressionType, onset_s: float, length_s: float, amplitude_iod: float
-    ) -> tuple[Expression, list[Movement]]:
-        hold = rng.uniform(0, 0.3 if kind == "micro" else 0.6) * (rng.random() < 0.6)
-        apex = (1 - hold) * rng.uniform(0.25, 0.65)
-        apex_s, fall_s, offset_s = (onset_s + share * length_s for share in (apex, apex + hold, 1.0))
-        parts = self._combination(rng, amplitude_iod, self._speaks(onset_s, offset_s))
-        powers = np.exp(rng.normal(0, 0.25, 2))
-        movements = []
-        for place, (name, intensity) in enumerate(parts.items()):
-            late, early = rng.uniform(0, self._recipe.asynchrony * length_s, 2) * (place > 0)
-            movements.append(
-                Movement({name: intensity}, onset_s + min(late, (apex_s - onset_s) / 2), apex_s, fall_s,
-                         offset_s - min(early, (offset_s - fall_s) / 2), *powers)
-            )  # fmt: skip
-        named = "+".join(name.removeprefix("AU") for name in parts)
-        return Expression(kind, onset_s, apex_s, offset_s, fall_s - apex_s, named, amplitude_iod), movements
-
-    def _speaks(self, onset_s: float, offset_s: float) -> bool:
-        """Whether the mouth moves by speaking at any time of the interval."""
-        around_s = self._recipe.around_talk_s
-        return any(begin_s - around_s < offset_s and onset_s < end_s + around_s for begin_s, end_s in self.talks)
-
-    def _combination(self, rng: np.random.Generator, amplitude_iod: float, speaking: bool) -> dict[str, float]:
-        """Units that move together, scaled to the amplitude; while the mouth speaks, of the upper face."""
-        if rng.random() < self._recipe.of_life:
-            shares = dict(_pick(rng, [one for one in EXPRESSIONS.values() if not speaking or set(one) <= UPPER]))
-        else:
-            units = [name for name in NAMES if name in (UPPER if speaking else SHOWN)]
-            shares = {str(name): 1.0 for name in rng.choice(units, rng.integers(1, 4), replace=False)}
-        shares = {name: share * float(np.exp(rng.normal(0, self._recipe.uneven))) for name, share in shares.items()}
-        return self._peaks.scaled(shares, amplitude_iod)
 
     def _blinks(self, rng: np.random.Generator, lids_iod: float) -> Iterator[Movement]:
         """Some follow at once, some are not whole."""

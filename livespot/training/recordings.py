@@ -1,27 +1,49 @@
 """The regional motion of whole videos and what was shown in them: what networks on motion learn from.
 
 A video goes through the live aligner and tracker once; its paths on the grid of `motion.search` are kept, one file a
-video, so that learning reads thousands of hours of motion without a picture. A run that was killed goes on with the
-videos that are missing.
+video, so that learning reads hours of motion without a picture. A run that was killed goes on with the videos that are
+missing. What is recorded depends on the settings and the name of each portrait or clip, on nothing before it.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
+from zlib import crc32
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from torch.utils.data import DataLoader, Dataset
 
 from livespot.align import Aligner
+from livespot.capture.opencv import VideoFile
 from livespot.capture.source import Source
 from livespot.capture.virtual import Expression
 from livespot.config import AlignSettings
+from livespot.errors import SettingsError, SourceError
+from livespot.files import replacing
 from livespot.motion.search import GRID_HZ, Paths
 from livespot.motion.tracker import RegionTracker
-from livespot.records import Face, Gap, ShapesInRepr
+from livespot.records import ExpressionType, Face, Gap, ShapesInRepr
+from livespot.synth.performance import Performance
+from livespot.training.runs import time_left
+from livespot.training.settings import RecordingSettings
+
+Kind: TypeAlias = Literal["expressive", "neutral", "clip", "response"]
+PERFORMED: tuple[Kind, Kind] = ("expressive", "neutral")
+PICTURES, VIDEOS = (".jpg", ".jpeg", ".png"), (".mp4", ".mov", ".mkv", ".avi", ".webm")
 
 LEAST_S = 2.0
 """Shorter stretches of a face are not kept."""
+FIELD_POINTS = 300
+"""So many points of the skin tell how far its fastest one moves."""
+MOVING = 0.3
+"""They are among those that some unit moves by at least this share of its fastest point."""
+TELL_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -76,31 +98,187 @@ class _Stretch:
         return np.asarray(np.diff(integrals, axis=0) * GRID_HZ, np.float32)
 
 
+@dataclass(frozen=True, repr=False, eq=False)
+class Response(ShapesInRepr):
+    """How the skin of one face answers to each unit at intensity 1, in IOD; units as `script.NAMES`."""
+
+    regions_iod: NDArray[np.float32]
+    """(units, regions, 2)."""
+    fields_iod: NDArray[np.float32]
+    """(units, points, 2): points all over the face."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """One file to be recorded: a portrait that performs, its response to each unit, or a clip as it is."""
+
+    kind: Kind
+    path: Path
+    """Of the portrait or the clip."""
+    fps: float = 30.0
+    seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Of the file without its ending; with the kind it is the seed, so that no two takes show the same."""
+        return f"{self.path.stem}-{self.kind}"
+
+    def file(self, folder: Path) -> Path:
+        """Where it is kept."""
+        return folder / f"{self.name}.npz"
+
+    def source(self) -> Source:
+        """What is watched."""
+        if self.kind == "clip":
+            return VideoFile(self.path, self.path.stem)
+        return self.performance()
+
+    def performance(self) -> Performance:
+        """A portrait in front of the camera."""
+        seed = crc32(self.name.encode())
+        return Performance(self.path, self.name, seed, self.fps, self.seconds, self.kind == "expressive")
+
+
+def performances(portraits: Sequence[Path], count: int, settings: RecordingSettings) -> list[Take]:
+    """`count` of the portraits, evenly taken, each with expressions and without; its name decides the frame rate."""
+    count = min(count, len(portraits))
+    takes = []
+    for path in (portraits[place * len(portraits) // count] for place in range(count)):
+        fps = settings.fps[crc32(path.stem.encode()) % len(settings.fps)]
+        seconds = min(settings.seconds, settings.most_frames / fps)
+        takes += [Take(kind, path, fps, seconds) for kind in PERFORMED]
+    return takes
+
+
+def files(folder: Path, endings: Sequence[str], what: str) -> dict[str, Path]:
+    """Files of a folder by their stems, in order. Raises SourceError where there are none."""
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is no folder: give one with at least one {what}")
+    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in endings}
+    if not found:
+        raise SourceError(f"no {what} is in {folder}: expected files that end in {', '.join(endings)}")
+    return found
+
+
+def record(takes: Sequence[Take], folder: Path, settings: RecordingSettings, workers: int) -> None:
+    """Record into `folder` what is not there yet, in so many processes, and say on the screen how it goes.
+
+    Takes that cannot be recorded are named and left out. Raises SettingsError where the folder holds recordings made
+    under other settings.
+    """
+    _claim(folder, settings)
+    missing = [take for take in takes if not take.file(folder).exists()]
+    console, begun_s = Console(), time.monotonic()
+    told_s, frames, left_out = begun_s, 0, 0
+    for done, (played, problem) in enumerate(_recorder(missing, folder, workers), 1):
+        frames, left_out = frames + played, left_out + bool(problem)
+        if problem:
+            console.print(f"left out: {problem}", highlight=False, markup=False)
+        now_s = time.monotonic()
+        if now_s - told_s > TELL_EVERY_S or done == len(missing):
+            told_s, rate = now_s, (now_s - begun_s) / done
+            progress = f"recorded {done} of {len(missing)}  {frames / (now_s - begun_s):.0f} frames/s"
+            console.print(f"{progress}  {time_left(rate * (len(missing) - done))}", highlight=False)
+    if left_out:
+        console.print(f"{left_out} of {len(missing)} left out", highlight=False)
+
+
+def _claim(folder: Path, settings: RecordingSettings) -> None:
+    """What was recorded under other settings must not be taken for what these ask for."""
+    shown = {name: value for name, value in settings.model_dump(mode="json").items() if "faces" not in name}
+    note = folder / "settings.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if note.exists() and json.loads(note.read_text(encoding="utf-8")) != shown:
+        raise SettingsError(f"{folder} holds recordings made under other settings: give another --out, or delete it")
+    with replacing(note) as part:
+        part.write_text(json.dumps(shown), encoding="utf-8")
+
+
+class _Recorder(Dataset[tuple[int, str]]):
+    """Recording as a data set: its loader has the processes, and they end with the one that asked for them."""
+
+    def __init__(self, takes: Sequence[Take], folder: Path) -> None:
+        self._takes, self._folder = takes, folder
+
+    def __len__(self) -> int:
+        return len(self._takes)
+
+    def __getitem__(self, place: int) -> tuple[int, str]:
+        """Frames that were played, and why the take is left out."""
+        cv2.setNumThreads(1)
+        take = self._takes[place]
+        try:
+            return _record(take, take.file(self._folder)), ""
+        except SourceError as error:
+            return 0, str(error)
+
+
+def _recorder(takes: Sequence[Take], folder: Path, workers: int) -> "DataLoader[tuple[int, str]]":
+    # Fresh processes, not forks: OpenCV's and MediaPipe's threads do not survive one.
+    context = "spawn" if workers else None
+    return DataLoader(_Recorder(takes, folder), batch_size=None, num_workers=workers, multiprocessing_context=context)
+
+
+def _record(take: Take, path: Path) -> int:
+    if take.kind == "response":
+        with take.performance() as performance:
+            save_response(path, response(performance))
+        return 0
+    source = take.source()
+    save(path, list(recorded(source)))
+    return source.frame_count or 0
+
+
+def response(performance: Performance) -> Response:
+    """Of the face of a performance that is entered."""
+    face = performance._face
+    assert face is not None, "a performance is entered before its face is known"
+    fields = face.fields_iod
+    moving = np.flatnonzero(np.linalg.norm(fields, axis=-1).max(axis=0) > MOVING)
+    kept = moving[np.linspace(0, len(moving) - 1, FIELD_POINTS).astype(int)]
+    return Response(face.regions_iod.astype(np.float32), fields[:, kept].astype(np.float32))
+
+
+def save_response(path: Path, of: Response) -> None:
+    """Whole or not at all."""
+    with replacing(path) as part:
+        np.savez(part, regions_iod=of.regions_iod, fields_iod=of.fields_iod)
+
+
+def load_response(path: Path) -> Response:
+    """What `save_response` wrote."""
+    with np.load(path) as kept:
+        return Response(kept["regions_iod"], kept["fields_iod"])
+
+
 def save(path: Path, recordings: Sequence[Recording]) -> None:
     """All stretches of one video into one file, whole or not at all."""
-    part = path.with_suffix(".part.npz")
-    arrays = {f"cells_{place}": one.cells for place, one in enumerate(recordings)}
     truth = recordings[0].truth if recordings else ()
-    np.savez(
-        part,
-        begin_s=np.array([one.begin_s for one in recordings]),
-        truth=np.array([_row(one) for one in truth], np.float64).reshape(-1, 6),
-        units=np.array([one.units for one in truth], np.str_),
-        **arrays,
-    )
-    part.replace(path)
+    arrays: Mapping[str, NDArray[np.generic]] = {
+        "begin_s": np.array([one.begin_s for one in recordings], np.float64),
+        "truth": np.array([_row(one) for one in truth], np.float64).reshape(-1, 6),
+        "units": np.array([one.units for one in truth], np.str_),
+        **{f"cells_{place}": one.cells for place, one in enumerate(recordings)},
+    }
+    with replacing(path) as part:
+        np.savez(part, **arrays)
 
 
 def load(path: Path) -> list[Recording]:
     """What `save` wrote."""
     with np.load(path) as kept:
         truth = tuple(
-            Expression("micro" if row[0] else "macro", *row[1:5].tolist(), str(units), float(row[5]))
-            for row, units in zip(kept["truth"], kept["units"], strict=True)
+            _expression(row.tolist(), str(units)) for row, units in zip(kept["truth"], kept["units"], strict=True)
         )
         return [
             Recording(kept[f"cells_{place}"], float(begin_s), truth) for place, begin_s in enumerate(kept["begin_s"])
         ]
+
+
+def _expression(row: Sequence[float], units: str) -> Expression:
+    is_micro, onset_s, apex_s, offset_s, hold_s, amplitude_iod = row
+    kind: ExpressionType = "micro" if is_micro else "macro"
+    return Expression(kind, onset_s, apex_s, offset_s, hold_s, units, amplitude_iod)
 
 
 def _row(one: Expression) -> tuple[float, ...]:

@@ -1,9 +1,10 @@
 """Training clips from warped portraits: what the network sees, what was shown, and how far the skin truly moved.
 
 A sample is one moment of an imagined video of one face. Its timeline is drawn at random (calm, a micro- or a
-macro-expression running or just over, blinks, talking), then the three frames a clip needs are rendered:
-the current one and the two references. Every frame, neutral or not, is read from the portrait by exactly one
-interpolation and gets its noise from the same source, so that neither sharpness nor noise tells an event.
+macro-expression running or just over, blinks, talking), then the frames a clip needs are rendered: the newest one,
+which lies as far after the moment as the network looks ahead, and the references. Every frame, neutral or not, is read
+from the portrait by exactly one interpolation and gets its noise from the same source, so that neither sharpness nor
+noise tells an event.
 
     portrait --LUT(gain, gamma)--> one remap(skin + head + crop) --+ noise--> uint8 crop --local contrast--> patch
 """
@@ -95,7 +96,7 @@ class Portrait(ShapesInRepr):
 
 @dataclass(frozen=True)
 class Movement:
-    """One expression, blink or syllable on the timeline of a sample; the current frame is at 0 s."""
+    """One expression, blink or syllable on the timeline of a sample; the judged moment is at 0 s."""
 
     intensities: Mapping[str, float]
     onset_s: float
@@ -109,7 +110,7 @@ class Movement:
 
     @property
     def runs(self) -> bool:
-        """Whether the current frame lies in [onset, offset)."""
+        """Whether the judged moment lies in [onset, offset)."""
         return self.onset_s <= 0.0 < self.offset_s
 
 
@@ -136,13 +137,13 @@ class Batch(ShapesInRepr):
     """Samples for one training step."""
 
     clips: NDArray[np.float32]
-    """(N, streams, 2, 112, 112), local contrast normalised: (reference, current) of each stream."""
+    """(N, streams, 2, 112, 112), local contrast normalised: (reference, newest) of each stream."""
     labels: NDArray[np.float32]
-    """(N, 2): 1 where a micro-, a macro-expression runs at the current frame."""
+    """(N, 2): 1 where a micro-, a macro-expression runs at the judged moment."""
     visible_iod: NDArray[np.float32]
-    """(N,): peak displacement by expressions between any reference and the current frame, in IOD."""
+    """(N,): peak displacement by expressions between any reference and the newest frame, in IOD."""
     truth_px: NDArray[np.float32]
-    """(N, streams, 2, cells, cells): mean displacement (dx, dy) of the picture from reference to current frame."""
+    """(N, streams, 2, cells, cells): mean displacement (dx, dy) of the picture from reference to newest frame."""
 
 
 def load_portraits(folder: Path) -> dict[str, Portrait]:
@@ -164,14 +165,20 @@ def load_portraits(folder: Path) -> dict[str, Portrait]:
 
 
 def batches(
-    portraits: Sequence[Portrait], size: int, seed: int, start: int = 0, recipe: Recipe | None = None
+    portraits: Sequence[Portrait],
+    size: int,
+    seed: int,
+    start: int = 0,
+    recipe: Recipe | None = None,
+    clip: ClipSpec | None = None,
 ) -> Iterator[Batch]:
     """Endless batches of `size` samples. Batch i depends on `seed` and i alone, so training resumes where it was."""
-    recipe = recipe or Recipe()
+    recipe, clip = recipe or Recipe(), clip or ClipSpec()
     index = start
     while True:
         rng = np.random.default_rng((seed, index))
-        samples = [_Sample(portraits[int(rng.integers(len(portraits)))], rng, recipe).render() for _ in range(size)]
+        drawn = (portraits[int(rng.integers(len(portraits)))] for _ in range(size))
+        samples = [_Sample(portrait, rng, recipe, clip).render() for portrait in drawn]
         clips, labels, visible, truth = (np.stack(column) for column in zip(*samples, strict=True))
         yield Batch(clips, labels, visible, truth)
         index += 1
@@ -225,8 +232,8 @@ def _syllable(rng: np.random.Generator, skin: SkinField, recipe: Recipe) -> Move
 class _Sample:
     """One moment of one portrait: where its crop lies, how it was filmed, what moves."""
 
-    def __init__(self, portrait: Portrait, rng: np.random.Generator, recipe: Recipe) -> None:
-        self._rng, self._recipe = rng, recipe
+    def __init__(self, portrait: Portrait, rng: np.random.Generator, recipe: Recipe, clip: ClipSpec) -> None:
+        self._rng, self._recipe, self._clip = rng, recipe, clip
         self._view = _view(portrait.landmarks, rng, recipe)
         landmarks = portrait.landmarks @ self._view[:, :2].T + self._view[:, 2]
         self._skin = SkinField(landmarks.astype(np.float32), (CROP_PX, CROP_PX))
@@ -245,7 +252,8 @@ class _Sample:
     def render(self) -> tuple[NDArray[np.float32], NDArray[np.float32], np.float32, NDArray[np.float32]]:
         """Clip, labels, visible displacement and true displacement, as in `Batch`."""
         timeline = draw_timeline(self._rng, self._skin, self._recipe)
-        times_s = (0.0, *self._references_s())
+        newest_s = self._clip.lookahead_s
+        times_s = (newest_s, *(newest_s - back_s for back_s in self._references_s()))
         motions = [self._motion_px(timeline.intensities(t_s)) for t_s in times_s]
         patches = [local_contrast(self._frame(motion)) for motion in motions]
         clip = np.stack([np.stack((reference, patches[0])) for reference in patches[1:]])
@@ -256,15 +264,16 @@ class _Sample:
 
     def _references_s(self) -> list[float]:
         fps = self._recipe.fps[self._rng.integers(len(self._recipe.fps))]
-        spread = 1 + self._recipe.reference_jitter * self._rng.uniform(-1, 1, len(ClipSpec().references_s))
-        return [-round(float(k_s) * fps) / fps for k_s in ClipSpec().references_s * spread]
+        nominal_s = np.array(self._clip.references_s)
+        spread = 1 + self._recipe.reference_jitter * self._rng.uniform(-1, 1, len(nominal_s))
+        return [round(float(k_s) * fps) / fps for k_s in nominal_s * spread]
 
     def _visible_iod(self, timeline: Timeline, times_s: Sequence[float]) -> float:
-        """Largest change of any expression's strongest unit between a reference and now."""
+        """Largest change of any expression's strongest unit between a reference and the newest frame."""
         events = (*timeline.micro, *timeline.macro)
         return max(
             (
-                max(event.intensities.values()) * abs(event.share(t_s) - event.share(0.0))
+                max(event.intensities.values()) * abs(event.share(t_s) - event.share(times_s[0]))
                 for event in events
                 for t_s in times_s[1:]
             ),

@@ -1,0 +1,94 @@
+"""livespot's own light two-stream 3D-CNN: it measures how skin has moved between frames, then judges where and when.
+
+Input float32 (N, 5 pairs, 2 frames, 112, 112): local contrast normalised pairs (reference, newest), as `Yap2022` takes
+two of them. Output (N, 2): micro, macro, at `LOOKAHEAD_S` before the newest frame.
+
+    five pairs --separable blocks, shared--> features per cell --+--> displacement of the cell (taught, not exported)
+                                                                 |
+    near pairs: the micro stream --+                             |
+    far pairs: the macro stream  --+-- joined per cell <---------+
+                                   +-- a bias and a weight for each place, mean, residual dense --> micro, macro
+
+What it has from Yap 2022: pairs against references at two distances, separable blocks whose weights are shared by the
+streams, a residual dense layer. What is different, and why:
+- Five references instead of two. Against one, a face that has moved and one that is moving back look alike; five lie on
+  both sides of the judged moment, and tell leaving from returning.
+- A stream joins its pairs at each cell before anything is pooled: a movement is one place over time.
+- As in this project's `Yap2022`, pooling keeps place, and the true displacement is taught beside the judgement.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from livespot.nets.yap2022 import DIFFERENCE_GAIN, Block, ResidualDense, SeparableBlock
+from livespot.records import CROP_PX, ClipSpec
+
+LOOKAHEAD_S = 0.4
+CLIP = ClipSpec((0.1, 0.25, 0.5, 0.9, 1.6), lookahead_s=LOOKAHEAD_S)
+"""The first pairs span the end of a micro-expression at the judged moment, its apex and its onset; the others a macro-
+expression's."""
+STREAMS = (slice(0, 3), slice(2, 5))
+"""Pairs of the micro and of the macro stream."""
+
+
+@dataclass(frozen=True)
+class LightSettings:
+    """Shape of the network."""
+
+    stem_filters: int = 24
+    blocks: tuple[Block, Block, Block] = (Block(32, 8, 4), Block(48, 5, 2), Block(64, 5, 1))
+    """Those of `Yap2022`, narrower: five pairs have to cost what two do there."""
+    joined: int = 64
+    dense: int = 96
+    dense_dropout: float = 0.1
+
+
+class Light(nn.Module):
+    """Clips (N, 5, 2, 112, 112) to probabilities (N, 2), micro and macro."""
+
+    def __init__(self, settings: LightSettings | None = None) -> None:
+        super().__init__()
+        settings = settings or LightSettings()
+        first, second, third = settings.blocks
+        self.first = SeparableBlock(2, settings.stem_filters, first, 0.0, first=True)
+        self.second = SeparableBlock(first.features, first.features, second, 0.0)
+        self.third = SeparableBlock(second.features, second.features, third, 0.0)
+        self.motion = nn.Conv2d(third.features, 2, 1)
+        self.streams = nn.ModuleList(
+            nn.Conv2d((stream.stop - stream.start) * third.features, settings.joined, 1) for stream in STREAMS
+        )
+        cells = CROP_PX // (first.stride_px * second.stride_px * third.stride_px)
+        places = (len(STREAMS) * settings.joined, cells, cells)
+        self.place_bias = nn.Parameter(torch.zeros(places))
+        self.place_weight = nn.Parameter(torch.randn(places))
+        self.even_out = nn.BatchNorm1d(places[0])
+        self.residual = ResidualDense(places[0], settings.dense, settings.dense_dropout)
+        self.judge = nn.Linear(places[0], 2)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Probabilities (N, 2)."""
+        return torch.sigmoid(self.logits(self.measure(clips)))
+
+    def measure(self, clips: Tensor) -> Tensor:
+        """Last feature map before its activation, (N * pairs, features, cells, cells)."""
+        reference, newest = torch.split(clips.flatten(0, 1), 1, dim=1)  # (N * pairs, 1, 112, 112) each
+        pairs = torch.cat(((reference + newest) / 2, DIFFERENCE_GAIN * (newest - reference)), dim=1)
+        pairs = torch.relu(self.first(pairs))  # (.., 28, 28)
+        pairs = torch.relu(self.second(pairs))  # (.., 14, 14)
+        features: Tensor = self.third(pairs)
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Judgement (N, 2) before the sigmoid."""
+        apart = torch.relu(features).reshape(-1, len(CLIP.references_s), *features.shape[1:])
+        joined = [join(apart[:, of].flatten(1, 2)) for of, join in zip(STREAMS, self.streams, strict=True)]
+        placed = torch.relu(torch.cat(joined, dim=1) + self.place_bias) * self.place_weight
+        judged: Tensor = self.judge(torch.relu(self.residual(self.even_out(placed.mean((2, 3))))))
+        return judged
+
+    def displacement_px(self, features: Tensor) -> Tensor:
+        """Training only: displacement (N, pairs, 2, cells, cells) from each reference to the newest frame."""
+        motion: Tensor = self.motion(features)
+        return motion.reshape(-1, len(CLIP.references_s), *motion.shape[1:])

@@ -91,36 +91,37 @@ class MotionNet(nn.Module):
 
     def dense(self, paths: Tensor) -> Tensor:
         """Judgements (N, 2, T - cells + 1) before the sigmoid, of all moments whose window lies in paths (N, 85, T)."""
-        moving, noise = self._read(paths)
-        length = paths.shape[-1]
+        moving, length = _moving(paths), paths.shape[-1]
         answers = []
         for level, taps in enumerate(self.filters):
             wide = 2**level
             means = functional.avg_pool1d(moving, wide, 1)
             answers.append(_last(functional.conv1d(means, _zero_sum(taps), dilation=wide), length))
-        trust = _last(self.trust(functional.avg_pool1d(noise, NOISE_CELLS, 1)), length)
+        trust = _last(self.trust(functional.avg_pool1d(_noise(paths), NOISE_CELLS, 1)), length)
         return self._judged(answers, trust, self.settings.dilations)
 
     def forward(self, window: Tensor) -> Tensor:
         """Probabilities (N, 2) at the end of windows (N, 85, cells)."""
-        moving, noise = self._read(window)
+        moving = _moving(window)
         step = self.settings.dilations[0]
-        back = torch.arange(self._reach // step, -1, -1) * step
+        moments = self._reach // step + 1
         answers = []
+        means = moving
         for level, taps in enumerate(self.filters):
             wide = 2**level
-            means = functional.avg_pool1d(moving, wide, 1)
-            places = means.shape[-1] - 1 - back[:, None] - wide * torch.arange(self.settings.taps - 1, -1, -1)
-            answers.append(torch.einsum("ncpk,fck->nfp", means[:, :, places], _zero_sum(taps)))
-        trusted = functional.avg_pool1d(noise, NOISE_CELLS, 1)
-        trust = self.trust(trusted[:, :, trusted.shape[-1] - 1 - back])
+            if wide < step:
+                recent = moving[:, :, -(step * (moments - 1) + self.settings.taps * wide) :]
+                near = functional.avg_pool1d(recent, wide, 1)
+                answers.append(functional.conv1d(near, _zero_sum(taps), stride=step, dilation=wide))
+            else:  # from here on, what is read lies on a grid of whole steps
+                means = _wider(means, wide // step // 2) if wide > step else functional.avg_pool1d(moving, step)
+                apart = wide // step
+                recent = means[:, :, -(moments + (self.settings.taps - 1) * apart) :]
+                answers.append(functional.conv1d(recent, _zero_sum(taps), dilation=apart))
+        noise = _noise(window[:, :, -(self._reach + NOISE_CELLS) :])
+        trust = self.trust(functional.avg_pool1d(noise, NOISE_CELLS, step))
         judged = self._judged(answers, trust, tuple(one // step for one in self.settings.dilations))
         return torch.sigmoid(judged[:, :, -1])
-
-    def _read(self, paths: Tensor) -> tuple[Tensor, Tensor]:
-        displacement, noise, rest = torch.split(paths, [DISPLACEMENTS, NOISES, HEAD + LIDS], dim=1)
-        moving = torch.cat((PERCENT * displacement, PERCENT * rest), dim=1)
-        return moving, torch.log(PERCENT * noise.clamp(min=0) + 0.01)
 
     def _judged(self, answers: list[Tensor], trust: Tensor, dilations: tuple[int, ...]) -> Tensor:
         shortest = min(part.shape[-1] for part in (*answers, trust))
@@ -147,6 +148,22 @@ class _OverTime(nn.Module):
         changed = torch.relu(self.norm(functional.conv1d(features, self.kernel, dilation=dilation)))
         added: Tensor = features[:, :, 2 * dilation :] + self.dropout(self.mix(changed))
         return added
+
+
+def _moving(paths: Tensor) -> Tensor:
+    """Displacement, head and lids, in % and hundredths."""
+    displacement, _, rest = torch.split(paths, [DISPLACEMENTS, NOISES, HEAD + LIDS], dim=1)
+    return PERCENT * torch.cat((displacement, rest), dim=1)
+
+
+def _noise(paths: Tensor) -> Tensor:
+    """Logarithm of the errors in %; where none is told, of a hundredth."""
+    return torch.log(PERCENT * paths[:, DISPLACEMENTS : DISPLACEMENTS + NOISES].clamp(min=0) + 0.01)
+
+
+def _wider(means: Tensor, apart: int) -> Tensor:
+    """Means over twice as many cells."""
+    return (means[:, :, apart:] + means[:, :, :-apart]) / 2
 
 
 def _zero_sum(taps: Tensor) -> Tensor:

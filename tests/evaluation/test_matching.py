@@ -1,6 +1,28 @@
-import pytest
+from collections.abc import Sequence
 
-from livespot.evaluation.matching import Counts, hits, intersection_over_union, match
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livespot.evaluation.matching import (
+    RULES,
+    Counts,
+    Interval,
+    assign,
+    hits,
+    intersection_over_union,
+    match,
+    overlaps,
+)
+
+RULE_NAMES = pytest.mark.parametrize("rule", RULES)
+
+INTERVALS = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 12)).map(lambda one: (one[0], one[0] + one[1])),
+    max_size=8,
+    unique=True,
+)
+"""Crowded, so that intervals meet, touch and share truths."""
 
 
 def test_lengths_count_both_ends() -> None:
@@ -65,3 +87,151 @@ def test_the_organisers_published_counts_give_their_published_f1(
     tp: int, truths: int, predictions: int, f1: float
 ) -> None:
     assert round(Counts(tp, predictions - tp, truths - tp).f1, 6) == f1
+
+
+def counts(rule: str, truths: Sequence[Interval], predictions: Sequence[Interval]) -> tuple[int, int, int]:
+    found = match(truths, predictions, RULES[rule])
+    return found.tp, found.fp, found.fn
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("official", (1, 0, 0)),
+        ("one-to-one", (1, 0, 0)),
+        ("drop-duplicates", (1, 0, 0)),
+        ("exclusive", (0, 1, 1)),
+        ("class-agnostic", (1, 0, 0)),
+    ],
+)
+def test_exactly_half_hits_unless_the_rule_is_exclusive(rule: str, expected: tuple[int, int, int]) -> None:
+    # 10 frames and 5 of them; without the last frame 9 and 4, which is less than half anyhow
+    assert counts(rule, [(0, 9)], [(0, 4)]) == expected
+    # without the last frame 10 and 5: half, and not above; with it 11 and 6
+    assert counts(rule, [(0, 10)], [(0, 5)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("official", (1, 1, 0)),
+        ("one-to-one", (1, 1, 0)),
+        ("drop-duplicates", (1, 0, 0)),
+        ("exclusive", (1, 1, 0)),
+        ("class-agnostic", (1, 1, 0)),
+    ],
+)
+def test_two_predictions_on_one_truth(rule: str, expected: tuple[int, int, int]) -> None:
+    assert counts(rule, [(0, 9)], [(0, 9), (1, 9)]) == expected
+
+
+def test_a_prediction_beside_the_truth_is_false_also_where_duplicates_are_dropped() -> None:
+    assert counts("drop-duplicates", [(0, 9)], [(0, 9), (1, 9), (40, 49)]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("official", (2, 0, 0)),
+        ("one-to-one", (1, 1, 1)),
+        ("drop-duplicates", (2, 0, 0)),
+        ("exclusive", (1, 1, 1)),
+        ("class-agnostic", (2, 0, 0)),
+    ],
+)
+def test_one_prediction_over_two_truths_serves_both_while_hits_are_no_more_than_predictions(
+    rule: str, expected: tuple[int, int, int]
+) -> None:
+    assert counts(rule, [(0, 9), (2, 11)], [(1, 10)]) == (1, 0, 1)
+    assert counts(rule, [(0, 9), (2, 11)], [(1, 10), (50, 59)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("official", (1, 0, 1)),
+        ("one-to-one", (1, 0, 1)),
+        ("drop-duplicates", (1, 0, 1)),
+        ("exclusive", (0, 1, 2)),
+        ("class-agnostic", (1, 0, 1)),
+    ],
+)
+def test_a_prediction_over_two_adjacent_truths_covers_half_of_each(rule: str, expected: tuple[int, int, int]) -> None:
+    assert counts(rule, [(0, 4), (5, 9)], [(0, 9)]) == expected
+
+
+@RULE_NAMES
+def test_adjacent_intervals_share_no_frame(rule: str) -> None:
+    assert counts(rule, [(0, 4)], [(5, 9)]) == (0, 1, 1)
+
+
+@RULE_NAMES
+def test_empty_sides(rule: str) -> None:
+    assert counts(rule, [], []) == (0, 0, 0)
+    assert counts(rule, [(0, 9)], []) == (0, 0, 1)
+    assert counts(rule, [], [(0, 9), (20, 29)]) == (0, 2, 0)
+
+
+def test_an_interval_of_one_frame_has_no_length_where_the_last_frame_does_not_count() -> None:
+    assert counts("official", [(7, 7)], [(7, 7)]) == (1, 0, 0)
+    assert counts("exclusive", [(7, 7)], [(7, 7)]) == (0, 1, 1)
+
+
+def test_one_to_one_gives_a_truth_the_prediction_that_overlaps_it_most() -> None:
+    found = assign(overlaps([(0, 9)], [(1, 9), (0, 9)]), 1, 2, RULES["one-to-one"])
+    assert (found.pairs, found.false) == (((0, 1),), (0,))
+
+
+def test_what_no_count_holds_is_told() -> None:
+    found = assign(overlaps([(0, 9)], [(0, 9), (1, 9)]), 1, 2, RULES["drop-duplicates"])
+    assert (found.false, found.uncounted) == ((), (1,))
+
+
+def test_the_threshold_may_be_another() -> None:
+    assert match([(0, 9)], [(0, 2)], iou=0.3) == Counts(tp=1)
+    assert match([(0, 9)], [(0, 8)], iou=0.9) == Counts(tp=1)
+    assert match([(0, 9)], [(0, 7)], iou=0.9) == Counts(fp=1, fn=1)
+
+
+@RULE_NAMES
+@given(truths=INTERVALS, predictions=INTERVALS)
+def test_each_truth_is_counted_once_and_hits_are_no_more_than_predictions(
+    rule: str, truths: list[Interval], predictions: list[Interval]
+) -> None:
+    found = match(truths, predictions, RULES[rule])
+    assert found.tp + found.fn == len(truths)
+    assert found.tp <= len(predictions)
+    assert 0 <= found.fp <= len(predictions) - found.tp
+
+
+@given(truths=INTERVALS, predictions=INTERVALS)
+def test_the_official_rule_counts_as_it_is_written(truths: list[Interval], predictions: list[Interval]) -> None:
+    tp = min(sum(hits(truths, predictions)), len(predictions))
+    assert match(truths, predictions) == Counts(tp, len(predictions) - tp, len(truths) - tp)
+
+
+@RULE_NAMES
+@given(truths=INTERVALS, predictions=INTERVALS, data=st.data())
+def test_order_changes_nothing(
+    rule: str, truths: list[Interval], predictions: list[Interval], data: st.DataObject
+) -> None:
+    shuffled = data.draw(st.permutations(truths)), data.draw(st.permutations(predictions))
+    assert match(*shuffled, RULES[rule]) == match(truths, predictions, RULES[rule])
+
+
+@RULE_NAMES
+@given(truths=INTERVALS, predictions=INTERVALS)
+def test_f1_never_rises_when_a_hit_is_removed(rule: str, truths: list[Interval], predictions: list[Interval]) -> None:
+    chosen = RULES[rule]
+    before = assign(overlaps(truths, predictions, chosen.end_frames), len(truths), len(predictions), chosen)
+    for truth, hit in before.pairs:
+        others = predictions[:hit] + predictions[hit + 1 :]
+        if not match([truths[truth]], others, chosen).tp:  # else another would take its place
+            assert match(truths, others, chosen).f1 <= before.counts.f1
+
+
+@given(truths=INTERVALS, predictions=INTERVALS)
+def test_dropped_duplicates_never_lower_f1(truths: list[Interval], predictions: list[Interval]) -> None:
+    official, kind = match(truths, predictions), match(truths, predictions, RULES["drop-duplicates"])
+    assert (kind.tp, kind.fn) == (official.tp, official.fn)
+    assert kind.f1 >= official.f1

@@ -207,7 +207,7 @@ class SkinField:
     def in_windows(
         self, fields: NDArray[Any], windows: Sequence[Sequence[int]], width_iod: float
     ) -> NDArray[np.float64]:
-        """Means (N, windows, 2) of fields (N, rows, columns, 2) on the coarse grid in Gaussian windows, x along the eyes.
+        """Means (N, windows, 2) of coarse fields (N, rows, columns, 2) in Gaussian windows, x along the eyes.
 
         Each window lies about the mean of some points of the mesh; `width_iod` is its standard deviation.
         """

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from enum import IntEnum
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ from rich.table import Table
 from livespot import config, tables
 from livespot.errors import LivespotError, SettingsError
 from livespot.files import replacing
+from livespot.records import MAX_FPS
 
 if TYPE_CHECKING:
     from livespot.infer import Scorer
@@ -372,25 +373,92 @@ def bench_spotting(
         err.print(f"[yellow]left out:[/] {escape(note)}")
 
 
+@app.command(
+    epilog=_examples(
+        "livespot synth videos/ --faces portraits/ --videos 100",
+        "livespot synth calm/ --faces portraits/ --calm --fps 200 --seconds 10",
+        "livespot synth both/ --faces portraits/ --clips clips/ --seed 7 --jobs 4",
+    )
+)
+def synth(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; a run that was ended goes on.")],
+    faces: Annotated[Path | None, typer.Option(help="Folder of portraits, one face each: they are animated.")] = None,
+    clips: Annotated[Path | None, typer.Option(help="Folder of videos of a face: its skin is moved.")] = None,
+    videos: Annotated[int, typer.Option(min=1, help="How many; portraits and clips take turns.")] = 10,
+    seconds: Annotated[float, typer.Option(min=2, max=86400, help="Length of a portrait's video.")] = 30.0,
+    fps: Annotated[float, typer.Option(min=10, max=MAX_FPS, help="Frames a second of a portrait's video.")] = 30.0,
+    seed: Annotated[int, typer.Option(min=0, help="Other faces, doing other things.")] = 0,
+    calm: Annotated[bool, typer.Option("--calm", help="Nothing is expressed; all else happens.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, each of which makes a video at a time.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Make videos of synthetic expressions with exact labels.
+
+    labels.csv has a row for each expression; beside each video a .npz holds displacements, action units and pose of the
+    head at every frame; videos.json says how each was filmed. Ctrl-C ends it; the same command goes on.
+    """
+    from livespot.synth.videos import Order, Videos
+
+    made = Videos(folder, Order(faces, clips, videos, seconds, fps, seed, calm), jobs)
+    try:
+        with _progress() as progress, closing(iter(made)) as turns:
+            task = progress.add_task("frames", total=made.frames)
+            for frames in turns:
+                progress.update(task, advance=frames, total=made.frames)
+    except KeyboardInterrupt:
+        err.print("[yellow]interrupted[/]: the same command goes on where it was")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    summary = made.summary()
+    for why in made.left_out.values():
+        err.print(f"[yellow]left out:[/] {escape(why)}", soft_wrap=True)
+    if as_json:
+        _print_json(summary)
+    else:
+        shown = f"{_count(summary['micro'], 'micro-expression')} and {_count(summary['macro'], 'macro-expression')}"
+        out.print(
+            f"{_count(summary['videos'], 'video')}, {summary['minutes']:g} min, {shown}: {escape(summary['labels'])}"
+        )
+        if made.left_out:
+            err.print(f"{_count(videos - summary['videos'], 'video')} of {videos} left out")
+
+
 def _write_json(file: Path | None, figures: dict[str, Any]) -> None:
     if file is not None:
         with replacing(file) as part:
             part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-@app.command(epilog=_examples("livespot train configs/train/yap2022.yaml --faces portraits/ --out runs/yap2022"))
+@app.command(
+    epilog=_examples(
+        "livespot train configs/train/default.yaml --faces portraits/ --clips clips/ --out runs/default",
+        "livespot train configs/train/yap2022.yaml --faces portraits/ --out runs/yap2022",
+    )
+)
 def train(
-    config_file: Annotated[Path, typer.Argument(help="Training settings, configs/train/yap2022.yaml.")],
+    config_file: Annotated[Path, typer.Argument(help="Training settings: configs/train/default.yaml, yap2022.yaml.")],
     faces: Annotated[Path, typer.Option(help="Folder of portraits, one face each.")],
     out_dir: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint and metrics; a run there is resumed.")],
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder of real videos of faces: expressions are pasted into their motion.")
+    ] = None,
 ) -> None:
-    """Train a network on expressions put into portraits. Needs the train extra."""
+    """Train a network on expressions put into portraits. Needs the train extra.
+
+    The network on motion first records portraits that perform, which takes longer than its training. Kill it whenever
+    you like: the same command goes on where it was. Curves: tensorboard --logdir runs
+    """
     with _train_extra():
-        from livespot.training.loop import train as run_training
-    out.print(run_training(config_file, out_dir, faces))
+        from livespot.training import loop, motion_loop
+        from livespot.training.settings import network_of
+    if network_of(config_file) == "motion":
+        out.print(motion_loop.train(config_file, out_dir, faces, clips))
+    elif clips is not None:
+        raise SettingsError(f"{config_file} trains a network on portraits alone: leave --clips out")
+    else:
+        out.print(loop.train(config_file, out_dir, faces))
 
 
-@app.command(epilog=_examples("livespot export runs/yap2022/checkpoint.pt engines/yap2022.onnx --faces portraits/"))
+@app.command(epilog=_examples("livespot export runs/default/best.pt engines/default.onnx --faces portraits/"))
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a training.")],
     onnx: Annotated[Path, typer.Argument(help="Engine to write, engines/NAME.onnx.")],
@@ -401,8 +469,9 @@ def export(
 ) -> None:
     """Turn a checkpoint into an engine, compared with PyTorch before it is written. Needs the train extra.
 
-    Without --faces the engine gets thresholds of 0.5. With them it is calibrated on virtual videos of one half of the
-    unseen faces and scored on the other half, which takes some minutes; the figures are stored in the engine.
+    Without --faces the engine gets thresholds of 0.5. With them it is calibrated on videos of one half of the unseen
+    faces and scored on the other half, which takes some minutes; the figures are stored in the engine. A network on
+    motion finds these videos beside its checkpoint, in recordings/, or records what is missing.
     """
     _check_output(onnx, (".onnx",))
     with _train_extra():
@@ -411,7 +480,7 @@ def export(
     if faces is None:
         err.print(f"{onnx} differs from PyTorch by {write_engine(checkpoint, onnx):.1e} at most; not calibrated")
         return
-    with err.status("calibrating on virtual videos of unseen faces"):
+    with err.status("calibrating on videos of unseen faces"):
         figures = calibrate(checkpoint, faces, onnx)
     _print_json(figures)
 

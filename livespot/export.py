@@ -15,13 +15,23 @@ from livespot.errors import EngineError
 from livespot.files import replacing
 from livespot.infer.metadata import KEY, EngineMetadata
 from livespot.nets.checkpoint import Checkpoint
+from livespot.nets.motion import MotionNet, MotionSettings
 from livespot.nets.yap2022 import CLIP, Yap2022
 from livespot.records import Calibration, ClipSpec
 
 PARITY = 1e-5
 """Largest difference of any score between PyTorch and ONNX Runtime: float32 rounding, not another network."""
 
+EXAMPLE_SIZE = {"clips": 1.0, "motion": 0.01}
+"""Standard deviation of each input: what is larger by far drives every score to 0 or 1, where all are alike."""
+
 OPSET = 17
+
+DATA = {
+    "yap2022": "synthetic: expressions warped into still portraits",
+    "motion": "synthetic: portraits that perform, and expressions pasted into recorded motion",
+}
+"""What each network learnt from."""
 
 PROVISIONAL = Calibration(cutoff_hz=5.0, micro_threshold=0.5, macro_threshold=0.5)
 """Until the network has been calibrated on validation data."""
@@ -39,13 +49,27 @@ def export(
     PyTorch and ONNX Runtime; raises EngineError, and writes nothing, where it exceeds `PARITY`.
     """
     kept = Checkpoint.load(checkpoint)
-    net = Yap2022()
-    net.load_state_dict(kept.weights)
-    net.eval()
+    net = network(kept)
+    clip = net.clip if isinstance(net, MotionNet) else CLIP
     with replacing(onnx_path) as part:
-        _write(net, CLIP, part)
-        _describe(part, EngineMetadata("yap2022", CLIP, calibration, _trained(kept, validation or {})))
-        return _checked_parity(net, CLIP, part)
+        _write(net, clip, part)
+        _describe(part, EngineMetadata(_name(kept), clip, calibration, _trained(kept, validation or {})))
+        return _checked_parity(net, clip, part)
+
+
+def network(kept: Checkpoint) -> Yap2022 | MotionNet:
+    """The network of a checkpoint with its weights, ready to judge. Raises EngineError where they do not fit."""
+    net = MotionNet(MotionSettings(**kept.settings["net"])) if _name(kept) == "motion" else Yap2022()
+    try:
+        net.load_state_dict(kept.weights)
+    except RuntimeError as error:
+        raise EngineError(f"the weights of the checkpoint are not those of {_name(kept)}: {error}") from None
+    return net.eval()
+
+
+def _name(kept: Checkpoint) -> str:
+    """Runs of before there were several trained the first."""
+    return str(kept.settings.get("network", "yap2022"))
 
 
 def _trained(kept: Checkpoint, validation: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +77,7 @@ def _trained(kept: Checkpoint, validation: dict[str, Any]) -> dict[str, Any]:
         "commit": kept.commit,
         "seed": kept.settings["seed"],
         "steps": kept.step,
-        "data": "synthetic: expressions warped into still portraits",
+        "data": DATA[_name(kept)],
         "frames": kept.metrics,
         "events": validation,
     }
@@ -81,7 +105,9 @@ def _describe(path: Path, metadata: EngineMetadata) -> None:
 
 def _checked_parity(net: nn.Module, clip: ClipSpec, path: Path) -> float:
     rng = np.random.default_rng(0)
-    inputs = {name: rng.normal(size=(8, *shape)).astype(np.float32) for name, shape in clip.shapes.items()}
+    inputs = {
+        name: rng.normal(0, EXAMPLE_SIZE[name], (8, *shape)).astype(np.float32) for name, shape in clip.shapes.items()
+    }
     with torch.no_grad():
         wanted = net(*map(torch.from_numpy, inputs.values())).numpy()
     difference = float(np.abs(_run(path, inputs) - wanted).max())

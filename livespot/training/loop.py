@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from livespot.errors import SettingsError
-from livespot.nets.checkpoint import Checkpoint, commit
+from livespot.nets.checkpoint import commit
 from livespot.nets.yap2022 import Yap2022
 from livespot.synth.pairs import Batch, Portrait, batches, load_portraits
 from livespot.training.losses import judgement_loss, motion_loss
-from livespot.training.runs import Log, make_folder, schedule, split_faces
+from livespot.training.runs import Log, Run, make_folder, schedule, split_faces
 from livespot.training.settings import TrainSettings, load_train_settings
 from livespot.training.validation import validate
 
@@ -40,13 +39,14 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
     split = split_faces(sorted(portraits), settings.validation_faces)
     net = Yap2022().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    run = Run(net, optimiser, settings, split, commit())
     metrics: dict[str, float] = {}
     first = 0
     if path.exists():
-        first, metrics = _resume(path, net, optimiser, settings, split)
+        first, metrics = run.resume(path)
     samples = _samples([portraits[name] for name in split["training"]], settings, first)
     unseen = validation_samples([portraits[name] for name in split["validation"]], settings.seed)
-    saved_s, code = time.monotonic(), commit()
+    saved_s = time.monotonic()
 
     with Log(out, first, settings.steps) as log:
         for step in range(first, settings.steps):
@@ -68,7 +68,7 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
                 metrics = validate(net, unseen)
                 log.tell(done, metrics)
             if time.monotonic() - saved_s > settings.checkpoint_every_s or done == settings.steps:
-                _checkpoint(done, net, optimiser, settings, split, metrics, code).save(path)
+                run.checkpoint(done, metrics).save(path)
                 saved_s = time.monotonic()
     return path
 
@@ -115,36 +115,3 @@ def _samples(portraits: list[Portrait], settings: TrainSettings, first: int) -> 
         generator=torch.Generator(),
     )
     return iter(loader)
-
-
-def _resume(
-    path: Path, net: Yap2022, optimiser: torch.optim.Optimizer, settings: TrainSettings, split: dict[str, list[str]]
-) -> tuple[int, dict[str, float]]:
-    kept = Checkpoint.load(path)
-    if TrainSettings.model_validate(kept.settings) != settings or kept.split != split:
-        raise SettingsError(f"{path} belongs to a run with other settings or faces: give another --out, or delete it")
-    net.load_state_dict(kept.weights)
-    optimiser.load_state_dict(kept.optimiser)
-    torch.set_rng_state(kept.random)
-    return kept.step, kept.metrics
-
-
-def _checkpoint(
-    step: int,
-    net: Yap2022,
-    optimiser: torch.optim.Optimizer,
-    settings: TrainSettings,
-    split: dict[str, list[str]],
-    metrics: dict[str, float],
-    code: str,
-) -> Checkpoint:
-    return Checkpoint(
-        step=step,
-        weights=net.state_dict(),
-        optimiser=optimiser.state_dict(),
-        random=torch.get_rng_state(),
-        settings=settings.model_dump(),
-        split=split,
-        metrics=metrics,
-        commit=code,
-    )

@@ -1,4 +1,4 @@
-"""The loss: equation 2 of Yap 2022, and the true displacement as a second teacher."""
+"""The losses: equation 2 of Yap 2022, and the true displacement as a second teacher; every moment of long paths."""
 
 import torch
 from torch import Tensor
@@ -27,3 +27,10 @@ def motion_loss(motion_px: Tensor, truth_px: Tensor, settings: TrainSettings) ->
     loss = functional.smooth_l1_loss(motion_px, truth_px, beta=knee_px, reduction="none")
     face = torch.from_numpy(face_cells())
     return settings.motion_weight * (loss * face).mean() / face.mean()
+
+
+def moments_loss(logits: Tensor, labels: Tensor, weights: Tensor, positive_weight: tuple[float, float]) -> Tensor:
+    """Weighted binary cross-entropy of logits (N, 2, T), labels (N, T, 2) and weights of moments (N, T)."""
+    positive = torch.tensor(positive_weight, device=logits.device)[:, None]
+    loss = functional.binary_cross_entropy_with_logits(logits, labels.mT, pos_weight=positive, reduction="none")
+    return (loss * weights[:, None]).mean()

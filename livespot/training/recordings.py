@@ -150,6 +150,18 @@ def performances(portraits: Sequence[Path], count: int, settings: RecordingSetti
     return takes
 
 
+def of_kind(kind: Kind, takes: Sequence[Take]) -> list[Take]:
+    """Those of one kind."""
+    return [take for take in takes if take.kind == kind]
+
+
+def halves(takes: Sequence[Take]) -> tuple[list[Take], list[Take]]:
+    """Takes of every other portrait, and those of the rest: no face is in both."""
+    paths = list(dict.fromkeys(take.path for take in takes))
+    first = set(paths[::2])
+    return [take for take in takes if take.path in first], [take for take in takes if take.path not in first]
+
+
 def files(folder: Path, endings: Sequence[str], what: str) -> dict[str, Path]:
     """Files of a folder by their stems, in order. Raises SourceError where there are none."""
     if not folder.is_dir():
@@ -168,12 +180,12 @@ def record(takes: Sequence[Take], folder: Path, settings: RecordingSettings, wor
     """
     _claim(folder, settings)
     missing = [take for take in takes if not take.file(folder).exists()]
-    console, begun_s = Console(), time.monotonic()
+    console, begun_s = Console(stderr=True), time.monotonic()
     told_s, frames, left_out = begun_s, 0, 0
     for done, (played, problem) in enumerate(_recorder(missing, folder, workers), 1):
         frames, left_out = frames + played, left_out + bool(problem)
         if problem:
-            console.print(f"left out: {problem}", highlight=False, markup=False)
+            console.print(f"left out: {problem}", highlight=False, markup=False, soft_wrap=True)
         now_s = time.monotonic()
         if now_s - told_s > TELL_EVERY_S or done == len(missing):
             told_s, rate = now_s, (now_s - begun_s) / done

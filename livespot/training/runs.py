@@ -3,14 +3,19 @@
 import json
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+import torch
 from rich.console import Console
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from livespot.errors import SettingsError
+from livespot.nets.checkpoint import Checkpoint
+from livespot.training.settings import MotionTrainSettings, TrainSettings
 
 
 class Course(Protocol):
@@ -49,6 +54,45 @@ def split_faces(names: list[str], unseen: int) -> dict[str, list[str]]:
     return {"training": names[:-unseen], "validation": names[-unseen:]}
 
 
+@dataclass(frozen=True)
+class Run:
+    """What one run is of: it goes on from its checkpoint, and from no other's."""
+
+    net: nn.Module
+    optimiser: torch.optim.Optimizer
+    settings: TrainSettings | MotionTrainSettings
+    split: dict[str, list[str]]
+    commit: str
+
+    def checkpoint(self, step: int, metrics: dict[str, float]) -> Checkpoint:
+        """The run after so many steps."""
+        return Checkpoint(
+            step=step,
+            weights=self.net.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            random=torch.get_rng_state(),
+            settings=self.settings.model_dump(),
+            split=self.split,
+            metrics=metrics,
+            commit=self.commit,
+        )
+
+    def resume(self, path: Path) -> tuple[int, dict[str, float]]:
+        """Be as it was after the steps that are told, with the figures of its last validation.
+
+        Raises SettingsError where the checkpoint belongs to another run.
+        """
+        kept = Checkpoint.load(path)
+        if kept.settings != self.settings.model_dump() or kept.split != self.split:
+            raise SettingsError(
+                f"{path} belongs to a run with other settings or faces: give another --out, or delete it"
+            )
+        self.net.load_state_dict(kept.weights)
+        self.optimiser.load_state_dict(kept.optimiser)
+        torch.set_rng_state(kept.random)
+        return kept.step, kept.metrics
+
+
 class Log:
     """Figures of a run: on the screen with the time that is left, in metrics.jsonl, and as curves for TensorBoard.
 
@@ -72,7 +116,9 @@ class Log:
     def tell(self, step: int, figures: dict[str, float]) -> None:
         """Figures after so many steps."""
         words = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        self._console.print(f"step {step}/{self._steps}  {words}  {time_left(self._left_s(step))}", highlight=False)
+        self._console.print(
+            f"step {step}/{self._steps}  {words}  {time_left(self._left_s(step))}", highlight=False, soft_wrap=True
+        )
         with (self._out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **figures}) + "\n")
         for name, value in figures.items():

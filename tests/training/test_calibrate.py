@@ -12,7 +12,8 @@ from livespot.nets.checkpoint import Checkpoint
 from livespot.nets.yap2022 import Yap2022
 from livespot.records import Calibration, ExpressionType, Scores
 from livespot.training import calibrate as calibrating
-from livespot.training.calibrate import FPS, Video, choose, counts, figures, spotted
+from livespot.training.calibrate import FPS
+from livespot.training.events import THRESHOLDS, Video, choose, counts, figures, spotted
 
 CALIBRATION = Calibration(cutoff_hz=6.0, micro_threshold=0.5, macro_threshold=0.5)
 
@@ -29,7 +30,7 @@ def video(*truth: Expression, seconds: float = 8.0, high: float = 0.8, low: floa
         t_s = index / FPS
         score = high if any(one.onset_s <= t_s < one.offset_s for one in truth) else low
         scores.append(Scores(score, score, 0, "video", index, t_s, t_s))
-    return Video(truth, tuple(scores))
+    return Video(truth, tuple(scores), FPS)
 
 
 EXAMPLE = video(shown("micro", 1.5, 1.9), shown("macro", 4.0, 5.5, 0.09))
@@ -58,12 +59,12 @@ def test_thresholds_are_chosen_where_the_expressions_are_told_from_the_rest() ->
 
 
 def test_figures_tell_recall_by_amplitude_and_alarms_without_expressions() -> None:
-    restless = Video((), EXAMPLE.scores)
-    found = figures([EXAMPLE], [restless], CALIBRATION)
+    restless = Video((), EXAMPLE.scores, FPS)
+    found = figures([EXAMPLE], [restless], CALIBRATION, "made up")
     assert found["f1"] == {"micro": 1.0, "macro": 1.0, "overall": 1.0}
     assert found["recall_by_amplitude"]["micro"]["1.8% to 2.4%"] == "1 of 1"
     assert found["recall_by_amplitude"]["macro"]["8.0% to 10.0%"] == "1 of 1"
-    assert found["false_alarms_per_minute"] == {"micro": 3.0, "macro": 3.0}
+    assert found["false_alarms_per_minute"] == {"micro": 7.5, "macro": 7.5}
 
 
 def test_a_checkpoint_becomes_an_engine_that_carries_its_calibration(
@@ -79,4 +80,4 @@ def test_a_checkpoint_becomes_an_engine_that_carries_its_calibration(
     found = calibrating.calibrate(path, tmp_path, tmp_path / "yap2022.onnx")
     assert found["videos"] == 1
     with OnnxScorer(InferSettings(model=str(tmp_path / "yap2022.onnx"))) as scorer:
-        assert scorer.calibration.micro_threshold in calibrating.THRESHOLDS
+        assert scorer.calibration.micro_threshold in THRESHOLDS

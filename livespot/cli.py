@@ -20,6 +20,7 @@ from rich.table import Table
 
 from livespot import config, tables
 from livespot.errors import LivespotError, SettingsError
+from livespot.evaluation.matching import RULES
 from livespot.files import replacing
 from livespot.records import MAX_FPS
 
@@ -310,6 +311,66 @@ def doctor(as_json: JsonOption = False) -> None:
             table.add_row(MARKS[finding.state], f"[bold]{finding.what}[/]", escape(finding.found) + cure)
         out.print(table)
     raise typer.Exit(exit_code(findings))
+
+
+def _rules() -> str:
+    """What each rule of scoring says, and who follows it, for a command's help."""
+    lines = (f"  [bold]{name}[/]: {escape(rule.says)} ({escape(rule.users)})" for name, rule in RULES.items())
+    return "\n\n".join(("Rules:", *lines))
+
+
+@app.command(
+    epilog=_rules()
+    + "\n\n"
+    + _examples(
+        "livespot evaluate --labels labels.csv --predictions events.csv",
+        "livespot evaluate --labels labels.csv --predictions a.csv --predictions b.csv",
+        "livespot evaluate --labels labels.csv --predictions events.csv --report out/",
+    )
+)
+def evaluate(
+    labels: Annotated[
+        Path, typer.Option("--labels", "-l", help="CSV: video,subject,fps,type,onset,apex,offset, and frames if known.")
+    ],
+    predictions: Annotated[
+        list[Path],
+        typer.Option("--predictions", "-p", help="CSV or JSON lines: video,type,onset,offset,score; repeats."),
+    ],
+    rule: Annotated[str, typer.Option(help=f"What counts as a hit: {', '.join(RULES)}.")] = "official",
+    log: Annotated[Path | None, typer.Option(help="Write the challenge's log file.")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Whose log it is, samm-lv or casme2; told by frame rate if left out.")
+    ] = None,
+    report_dir: Annotated[Path | None, typer.Option("--report", help="Folder for a page with timelines.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap over subjects.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Score predictions against labels as the challenge does, or by a named variant.
+
+    Frames are 0-based, onset and offset inclusive; a labels row with empty type, onset, apex and offset is a video
+    without expressions. What is predicted in a video that has no labels counts as false.
+    """
+    from livespot.evaluation import challenge, report, scores, summary
+    from livespot.evaluation.labels import read_labels, read_predictions
+
+    _check_output(log)
+    scores.named_rule(rule)
+    if log and log.resolve() in [file.resolve() for file in (labels, *predictions)]:
+        raise SettingsError(f"{log} is what is to be read: give --log another name")
+    videos = read_labels(labels)
+    found = scores.evaluate(videos, read_predictions(predictions, videos), rule, seed)
+    if log:
+        challenge.write_log(log, found, database)
+    if report_dir:
+        err.print(f"report: {escape(str(report.write(report_dir, found)))}", soft_wrap=True)
+    if as_json:
+        _print_json(summary.figures(found))
+        return
+    out.print(summary.to_rich(found))
+    for line in summary.in_words(found):
+        out.print(line, highlight=False, soft_wrap=True)
+    for note in summary.notes(found):
+        err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 
 
 benches = typer.Typer(rich_markup_mode="rich")

@@ -1,6 +1,6 @@
 """An evaluation as one page that any browser shows, without a network: score, curve, tables, a timeline per video.
 
-Every video has a strip for each two minutes, with four lanes:
+Every video has a strip for each two minutes in which there is something to see, with four lanes:
 
     labelled  macro  ████H████            H hit, M missed; F false, - not counted by the rule
     labelled  micro              █M█
@@ -77,7 +77,8 @@ def page(evaluation: Evaluation) -> Iterator[str]:
     yield "<h2>Further figures</h2>"
     yield from _further(evaluation)
     yield "<h2>Subjects</h2>"
-    yield from _table("subject", ((name, name, tally) for name, tally in subjects(evaluation.videos).items() if name))
+    known = ((name, tally) for name, tally in subjects(evaluation.videos).items() if name)
+    yield from _table("subject", ((name, escape(name), tally) for name, tally in known))
     yield "<h2>Videos</h2>"
     rows = ((one.video.name, _link(place, one), one.tally) for place, one in enumerate(evaluation.videos))
     yield from _table("video", rows)
@@ -185,6 +186,7 @@ def _legend() -> str:
     )
     finder = '<label>Find a video <input type="search" id="find" placeholder="part of its name"></label>'
     wrong = '<label><input type="checkbox" id="wrong"> only with something missed or false</label>'
+    keys += "Stretches of two minutes in which nothing was labelled or predicted are left out."
     return f'<p>{keys}</p><p class="finder">{finder} {wrong} <output id="shown"></output></p>'
 
 
@@ -198,7 +200,8 @@ def _timeline(place: int, one: Scored) -> Iterator[str]:
     yield f"<h3>{escape(video.name)} <small>{escape('; '.join(facts))}</small></h3>"
     bars = list(_bars(one))
     for begin, end in _strips(one):
-        yield from _strip(one, begin, end, [bar for bar in bars if bar[2] < end and bar[3] > begin])
+        if inside := [bar for bar in bars if bar[2] < end and bar[3] > begin]:
+            yield from _strip(one, begin, end, inside)
     yield "</section>"
 
 
@@ -207,7 +210,7 @@ Bar = tuple[Result, int, int, int, str]
 
 
 def _bars(one: Scored) -> list[Bar]:
-    """Of all that was labelled and predicted, once each."""
+    """Of all that was labelled and predicted, once each; hits come last, so that nothing is drawn over them."""
     found: dict[Bar, None] = {}
     for outcome in one.outcomes:
         for labelled, span in ((True, outcome.truth), (False, outcome.prediction)):
@@ -215,7 +218,7 @@ def _bars(one: Scored) -> list[Bar]:
                 what = f"{span.type} {'labelled' if labelled else 'predicted'}, frames {span.onset} to {span.offset}"
                 words = f"{NAMES[outcome.result]}: {what}"
                 found[outcome.result, LANES.index((labelled, span.type)), span.onset, span.offset + 1, words] = None
-    return list(found)
+    return list(reversed(found))
 
 
 def _strips(one: Scored) -> list[tuple[float, float]]:

@@ -31,7 +31,7 @@ def figures(evaluation: Evaluation) -> Figures:
             "accuracy": evaluation.frames.accuracy,
             "edit": evaluation.frames.edit,
             "frames": evaluation.frames.frames,
-            "length_known": all(one.video.length for one in evaluation.videos),
+            "length_known": all(one.video.length for one in evaluation.videos if one.video.subject),
         },
         "subjects": {name: _tally(tally) for name, tally in subjects(evaluation.videos).items() if name},
         "videos": [
@@ -50,7 +50,7 @@ def notes(evaluation: Evaluation) -> list[str]:
     if silent := evaluation.without_predictions:
         names = _names([one.video.name for one in silent])
         found.append(f"without predictions: {names}; all that is labelled there counts as missed")
-    if not all(one.video.length for one in evaluation.videos):
+    if not all(one.video.length for one in evaluation.videos if one.video.subject):
         found.append(
             "the labels have no column frames, or not for every video: frame accuracy takes a video to end with its"
             " last expression, labelled or predicted"

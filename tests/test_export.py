@@ -12,6 +12,7 @@ from livespot.export import export
 from livespot.infer.metadata import EngineMetadata
 from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
+from livespot.nets.motion import MotionNet, MotionSettings
 from livespot.nets.yap2022 import CLIP, Yap2022
 from livespot.records import Calibration, ClipSpec
 
@@ -103,3 +104,40 @@ def test_a_network_of_two_inputs_is_written_with_both_by_name(tmp_path: Path) ->
     with OnnxScorer(InferSettings(model=str(path))) as scorer:
         assert scorer.clip == clip
         np.testing.assert_allclose(scorer.score(inputs), [1 / (1 + np.exp((-5.0, -6.0)))] * 3, atol=1e-5)
+
+
+MOTION = MotionSettings(levels=4, filters=3, width=6, dilations=(4, 8), lookahead_s=0.3)
+
+
+@pytest.fixture(scope="module")
+def motion_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path, weights = tmp_path_factory.mktemp("motion") / "best.pt", MotionNet(MOTION).state_dict()
+    settings = {"network": "motion", "seed": 3, "net": vars(MOTION)}
+    Checkpoint(9, weights, {}, torch.get_rng_state(), settings, {}, {"f1": 0.5}, "abc").save(path)
+    return path
+
+
+def test_the_network_on_motion_is_written_with_its_window_and_look_ahead(
+    motion_checkpoint: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "default.onnx"
+    assert export(motion_checkpoint, path, CALIBRATION) <= exporting.PARITY
+    net = exporting.network(Checkpoint.load(motion_checkpoint))
+    assert isinstance(net, MotionNet) and net.settings == MOTION and not net.training
+    windows = np.random.default_rng(5).normal(0, 0.01, (3, *net.clip.motion_shape)).astype(np.float32)
+    with OnnxScorer(InferSettings(model=str(path))) as scorer, torch.no_grad():
+        assert scorer.name.startswith("motion on")
+        assert (scorer.clip, scorer.calibration) == (net.clip, CALIBRATION)
+        assert scorer.clip.lookahead_s == 0.3 and list(scorer.clip.shapes) == ["motion"]
+        scores, alone = scorer.score({"motion": windows}), scorer.score({"motion": windows[:1]})
+        assert np.abs(scores - net(torch.from_numpy(windows)).numpy()).max() <= exporting.PARITY
+        assert np.abs(alone - scores[:1]).max() <= exporting.PARITY
+
+
+def test_weights_of_another_network_are_refused(checkpoint: Path, motion_checkpoint: Path, tmp_path: Path) -> None:
+    other = replace(Checkpoint.load(motion_checkpoint), weights=Checkpoint.load(checkpoint).weights)
+    other.save(tmp_path / "other.pt")
+    with pytest.raises(EngineError, match="the weights of the checkpoint are not those of motion"):
+        export(tmp_path / "other.pt", tmp_path / "default.onnx")
+    assert not (tmp_path / "default.onnx").exists()

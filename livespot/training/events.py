@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from math import ceil
 from typing import Any
@@ -56,6 +57,7 @@ def choose(
 ) -> Calibration:
     """The calibration with the highest overall F1: one number after the other, so many times."""
 
+    @cache
     def f1(calibration: Calibration) -> float:
         return overall(counts(videos, calibration)).f1
 

@@ -1,19 +1,31 @@
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
+from livespot.capture.opencv import VideoFile
 from livespot.capture.virtual import ASTRONAUT, Expression
-from livespot.config import InferSettings
+from livespot.config import InferSettings, Settings
+from livespot.errors import LivespotError
 from livespot.evaluation.matching import Counts
+from livespot.export import export, network
 from livespot.infer import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
+from livespot.nets.motion import MotionNet
 from livespot.nets.yap2022 import Yap2022
-from livespot.records import Calibration, ExpressionType, Scores
+from livespot.pipeline import Pipeline
+from livespot.records import MOTION_HZ, Calibration, ExpressionType, Scores
 from livespot.training import calibrate as calibrating
 from livespot.training.calibrate import FPS
 from livespot.training.events import THRESHOLDS, Video, choose, counts, figures, spotted
+from livespot.training.recordings import Take, load, record
+from livespot.training.settings import MotionTrainSettings, load_train_settings
+from livespot.training.validation import judged
+from tests.training import made_up
 
 CALIBRATION = Calibration(cutoff_hz=6.0, micro_threshold=0.5, macro_threshold=0.5)
 
@@ -81,3 +93,60 @@ def test_a_checkpoint_becomes_an_engine_that_carries_its_calibration(
     assert found["videos"] == 1
     with OnnxScorer(InferSettings(model=str(tmp_path / "yap2022.onnx"))) as scorer:
         assert scorer.calibration.micro_threshold in THRESHOLDS
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network on motion as its training begins, its recordings beside it, its portraits in faces/."""
+    folder = tmp_path_factory.mktemp("motion")
+    portraits, config = made_up.faces(folder / "faces"), made_up.written(folder / "tiny.yaml")
+    made_up.recordings(folder / "run", portraits, config)
+    settings = load_train_settings(config, MotionTrainSettings)
+    torch.manual_seed(0)
+    weights, split = MotionNet(settings.net).state_dict(), {"validation": ["004", "005", "006", "007"]}
+    kept = Checkpoint(1, weights, {}, torch.get_rng_state(), settings.model_dump(), split, {}, "abc")
+    kept.save(folder / "run" / "best.pt")
+    return folder / "run"
+
+
+def test_a_network_on_motion_is_calibrated_on_the_recordings_of_faces_it_never_saw(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = partial(choose, thresholds=(0.5, 0.9), cutoffs_hz=(4.0,), rounds=1)
+    monkeypatch.setattr(calibrating, "choose", few)
+    engine = run / "default.onnx"
+    found = calibrating.calibrate(run / "best.pt", run.parent / "faces", engine)
+    assert found["videos"] == 2 and found["expressions"] == {"micro": 2, "macro": 2}
+    assert "regional motion" in found["protocol"] and found["false_alarms_per_minute"].keys() == {"micro", "macro"}
+    with OnnxScorer(InferSettings(model=str(engine))) as scorer:
+        assert scorer.calibration.cutoff_hz == 4.0 and scorer.calibration.micro_threshold in (0.5, 0.9)
+        assert scorer.clip.lookahead_s == 0.4
+
+
+def test_portraits_of_another_training_are_refused(run: Path, tmp_path: Path) -> None:
+    faces = made_up.faces(tmp_path / "faces", 5)
+    with pytest.raises(LivespotError, match="has no portrait 005"):
+        calibrating.calibrate(run / "best.pt", faces, tmp_path / "default.onnx")
+    assert not (tmp_path / "default.onnx").exists()
+
+
+def test_a_recording_is_judged_as_the_video_is_live(run: Path, video: Path, tmp_path: Path) -> None:
+    take = Take("clip", video)
+    record([take], tmp_path, load_train_settings(made_up.SHIPPED, MotionTrainSettings).recordings, 0)
+    net = network(Checkpoint.load(run / "best.pt"))
+    assert isinstance(net, MotionNet)
+    (seen,) = judged(net, [take], tmp_path)
+    export(run / "best.pt", tmp_path / "default.onnx")
+    with (
+        OnnxScorer(InferSettings(model=str(tmp_path / "default.onnx"))) as scorer,
+        Pipeline(Settings(method="network"), [VideoFile(video, "video")], scorer) as pipeline,
+    ):
+        live = [scores for step in chain.from_iterable(pipeline) for scores in step.scores]
+    (recording,) = load(take.file(tmp_path))
+    edges_s = recording.begin_s + np.arange(1, len(recording.cells) + 1) / MOTION_HZ
+    windows = [int(np.searchsorted(edges_s, scores.decided_s, "right")) - 20 for scores in live]
+    for scores, window in zip(live, windows, strict=True):
+        near = seen.scores[window]
+        assert (near.micro, near.macro) == pytest.approx((scores.micro, scores.macro), abs=1e-4)
+        assert abs(near.t_s - scores.t_s) <= 0.5 / MOTION_HZ + 0.001  # the file has whole milliseconds
+    assert len(live) > 90 and np.ptp([scores.micro for scores in live]) > 1e-3

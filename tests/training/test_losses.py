@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from livespot.training.losses import judgement_loss, motion_loss
+from livespot.training.losses import judgement_loss, moments_loss, motion_loss
 from livespot.training.settings import TrainSettings, load_train_settings
 from livespot.training.validation import roc_auc
 
@@ -42,3 +42,12 @@ def test_the_area_under_the_curve_counts_ties_half() -> None:
     assert roc_auc(scores, np.array([1, 1, 0, 0], np.float32)) == 0.875
     assert roc_auc(scores, np.array([0, 0, 1, 1], np.float32)) == 0.125
     assert np.isnan(roc_auc(scores, np.ones(4, np.float32)))
+
+
+def test_a_moment_counts_by_its_weight_and_an_expression_by_that_of_its_class() -> None:
+    logits, labels = torch.tensor([[[0.5, -1.0], [2.0, 0.0]]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    s = torch.sigmoid(logits)[0]
+    first = 3 * -torch.log(s[0, 0]) - torch.log(1 - s[1, 0])
+    second = -torch.log(1 - s[0, 1]) + 1.5 * -torch.log(s[1, 1])
+    loss = moments_loss(logits, labels, torch.tensor([[1.0, 0.25]]), (3.0, 1.5))
+    assert loss.item() == pytest.approx(((first + 0.25 * second) / 4).item(), rel=1e-5)

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from livespot import cli
 from livespot.errors import LivespotError, SettingsError
 from livespot.nets.checkpoint import Checkpoint
 from livespot.training import motion_loop
@@ -161,6 +162,12 @@ def test_settings_say_which_network_they_train(tmp_path: Path) -> None:
     assert network_of(YAP2022) == load_train_settings(YAP2022, TrainSettings).network == "yap2022"
     with pytest.raises(SettingsError, match="network is 'resnet'; expected motion or yap2022"):
         network_of(written(tmp_path / "odd.yaml", network="resnet"))
+
+
+def test_clips_are_refused_where_they_would_not_be_learnt_from(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="leave --clips out"):
+        cli.train(YAP2022, faces, tmp_path / "run", faces)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_setting_that_does_not_exist_is_named(tmp_path: Path) -> None:

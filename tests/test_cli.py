@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,8 +22,10 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner
 
+from livespot.capture.virtual import ASTRONAUT
 from livespot.cli import app
 from livespot.publish import Publisher, schema
+from livespot.synth.videos import Order, Videos
 from livespot.tables import COLUMNS
 from tests.films import BLANK, write_video
 from tests.infer.engines import CLIP, write_engine
@@ -120,7 +123,7 @@ def test_help_says_what_a_command_does_with_an_example(command: str) -> None:
 
 
 def test_every_command_is_in_the_help() -> None:
-    assert {"run", "spot", "listen", "demo", "doctor", "bench"} <= set(COMMANDS)
+    assert {"run", "spot", "listen", "demo", "doctor", "bench", "synth"} <= set(COMMANDS)
 
 
 def test_a_setting_that_does_not_exist_is_refused_with_file_key_value_and_what_is_allowed(tmp_path: Path) -> None:
@@ -416,6 +419,77 @@ def test_the_demo_compares_what_it_showed_with_what_was_heard(tmp_path: Path, en
     assert result["shown"] == 1
     assert result["spotted"] + result["false_alarms"] >= 1
     assert cv2.imread(str(tmp_path / result["timeline"])) is not None
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def synth(tmp_path: Path) -> tuple[object, ...]:
+    """Two short videos of one portrait."""
+    (tmp_path / "faces").mkdir()
+    shutil.copy(ASTRONAUT, tmp_path / "faces")
+    return "synth", "videos", "--faces", "faces", "--videos", 2, "--seconds", 2, "--fps", 20, "--json"
+
+
+def second_video_begun(folder: Path) -> None:
+    begun, give_up_s = folder / ".part-0001_astronaut.avi", time.monotonic() + PATIENCE_S
+    while not (begun.exists() and begun.stat().st_size) and time.monotonic() < give_up_s:
+        time.sleep(0.01)
+
+
+def test_a_synthesis_that_is_killed_goes_on_where_it_was_to_the_same_files(
+    tmp_path: Path, synth: tuple[object, ...]
+) -> None:
+    process = started(tmp_path, *synth)
+    second_video_begun(tmp_path / "videos")
+    process.send(signal.SIGKILL)
+    assert process.ended().code == -signal.SIGKILL
+    left = contents(tmp_path / "videos")
+    assert {"0000_astronaut.npz", ".part-0001_astronaut.avi", "videos.json"} <= set(left)
+    assert "labels.csv" not in left and not json.loads(left["videos.json"])["complete"]
+    made = (tmp_path / "videos" / "0000_astronaut.avi").stat().st_mtime_ns
+    done = livespot(tmp_path, *synth)
+    assert done.code == 0
+    assert (tmp_path / "videos" / "0000_astronaut.avi").stat().st_mtime_ns == made
+    assert sum(Videos(tmp_path / "whole", Order(tmp_path / "faces", videos=2, seconds=2.0, fps=20.0))) == 80
+    assert contents(tmp_path / "videos") == contents(tmp_path / "whole")
+    [summary] = objects(done.out)
+    assert (summary["videos"], summary["left_out"], summary["labels"]) == (2, {}, "videos/labels.csv")
+    assert summary["micro"] + summary["macro"] == len((tmp_path / summary["labels"]).read_text().splitlines()) - 1
+
+
+def test_ctrl_c_ends_a_synthesis_and_leaves_whole_videos(tmp_path: Path, synth: tuple[object, ...]) -> None:
+    process = started(tmp_path, *synth)
+    second_video_begun(tmp_path / "videos")
+    process.send(signal.SIGINT)
+    done = process.ended()
+    assert (done.code, done.out) == (130, "")
+    assert "interrupted: the same command goes on where it was" in done.err
+    assert sorted(contents(tmp_path / "videos")) == ["0000_astronaut.avi", "0000_astronaut.npz", "videos.json"]
+
+
+def test_portraits_without_a_face_are_left_out_by_name_and_counted(tmp_path: Path, synth: tuple[object, ...]) -> None:
+    cv2.imwrite(str(tmp_path / "faces" / "wall.png"), BLANK)
+    done = livespot(tmp_path, *synth[:-1])
+    assert done.code == 0
+    assert done.out.startswith("1 video, 0.03 min, ") and done.out.rstrip().endswith("videos/labels.csv")
+    assert "left out: no face is found in faces/wall.png" in done.err
+    assert "1 video of 2 left out" in done.err
+
+
+def test_a_synthesis_of_no_face_at_all_leaves_nothing(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "wall.png"), BLANK)
+    refused(
+        livespot(tmp_path, "synth", "videos", "--faces", "."), "no video could be made:\nno face is found in wall.png"
+    )
+    assert not (tmp_path / "videos").exists()
+
+
+def test_a_synthesis_without_faces_is_refused(tmp_path: Path) -> None:
+    refused(livespot(tmp_path, "synth", "videos"), "nothing to make videos of: give --faces, a folder of portraits")
+    assert not (tmp_path / "videos").exists()
 
 
 def test_the_doctor_tells_programs_what_works(tmp_path: Path) -> None:

@@ -365,10 +365,10 @@ def evaluate(
         err.print(f"report: {escape(str(report.write(report_dir, found)))}", soft_wrap=True)
     if as_json:
         _print_json(summary.figures(found))
-        return
-    out.print(summary.to_rich(found))
-    for line in summary.in_words(found):
-        out.print(line, highlight=False, soft_wrap=True)
+    else:
+        for table in summary.to_rich(found):
+            out.print(table, "")
+        out.print(summary.frames_in_words(found), highlight=False)
     for note in summary.notes(found):
         err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 

@@ -19,8 +19,15 @@ from pathlib import Path
 
 from livespot.errors import LivespotError
 from livespot.evaluation.matching import HIT_IOU, Counts
-from livespot.evaluation.scores import GROUPS, LEVEL, Evaluation, Group, Result, Scored, Tally, subjects
-from livespot.evaluation.summary import errors_in_words, interval_in_words, notes, predicted
+from livespot.evaluation.scores import GROUPS, Evaluation, Group, Result, Scored, Tally, subjects
+from livespot.evaluation.summary import (
+    ERROR_HEADINGS,
+    SCORE_HEADINGS,
+    error_row,
+    frames_in_words,
+    notes,
+    score_row,
+)
 from livespot.files import replacing
 from livespot.records import ExpressionType
 
@@ -94,13 +101,8 @@ def _asset(name: str) -> str:
 
 
 def _score(evaluation: Evaluation) -> Iterator[str]:
-    heads = ("class", "labels", "predicted", "TP", "FP", "FN", "precision", "recall", "F1", f"{LEVEL:.0%} interval")
-    yield f'<table class="sortable"><thead><tr>{_heads(heads)}</tr></thead><tbody>'
-    for group in GROUPS:
-        counts = evaluation.total.of(group)
-        numbers = (counts.tp + counts.fn, predicted(evaluation, group), counts.tp, counts.fp, counts.fn)
-        shares = (f"{share:.4f}" for share in (counts.precision, counts.recall, counts.f1))
-        yield _row(group, [*map(str, numbers), *shares, interval_in_words(evaluation, group)])
+    yield f"<table><thead><tr>{_heads(SCORE_HEADINGS)}</tr></thead><tbody>"
+    yield from (_row(group, score_row(evaluation, group)) for group in GROUPS)
     yield "</tbody></table>"
 
 
@@ -112,10 +114,11 @@ def _curve_table(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _further(evaluation: Evaluation) -> Iterator[str]:
-    frames = evaluation.frames
-    yield f"<p>Frame accuracy {frames.accuracy:.4f}, edit score {frames.edit:.2f}, as FESNet reports them.</p>"
-    yield from (f"<p>{escape(errors_in_words(group, evaluation.errors[group]))}</p>" for group in GROUPS)
-    yield "<p>Errors are predicted minus labelled: late is positive.</p>"
+    yield f"<p>{frames_in_words(evaluation)}</p>"
+    yield "<p>Onset and offset of hits, predicted minus labelled, in frames:</p>"
+    yield f"<table><thead><tr>{_heads(ERROR_HEADINGS)}</tr></thead><tbody>"
+    yield from (_row(group, error_row(evaluation.errors[group])) for group in GROUPS)
+    yield "</tbody></table>"
 
 
 def _table(what: str, rows: Iterable[tuple[str, str, Tally]]) -> Iterator[str]:

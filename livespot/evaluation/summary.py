@@ -1,15 +1,29 @@
 """An evaluation for programs, as plain values that JSON can hold, and in short for the terminal."""
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from livespot.evaluation.labels import KINDS
 from livespot.evaluation.matching import Counts
 from livespot.evaluation.scores import GROUPS, LEVEL, SAMPLES, BoundErrors, Evaluation, Group, Tally, subjects
+
+SCORE_HEADINGS = (
+    "class",
+    "labels",
+    "predicted",
+    "TP",
+    "FP",
+    "FN",
+    "precision",
+    "recall",
+    "F1",
+    f"{LEVEL:.0%} interval",
+)
+ERROR_HEADINGS = ("class", "hits", "onset, mean", "off by", "offset, mean", "off by")
 
 Figures: TypeAlias = dict[str, Any]
 
@@ -58,29 +72,44 @@ def notes(evaluation: Evaluation) -> list[str]:
     return found
 
 
-def to_rich(evaluation: Evaluation) -> Table:
-    """The score for the terminal, 80 columns wide."""
-    title = f"rule: {evaluation.rule_name} ({evaluation.rule.says})"
-    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, show_edge=False, padding=0)
-    table.add_column("class")
-    for heading in ("labels", "predicted", "TP", "FP", "FN", "precision", "recall", "F1", f"{LEVEL:.0%} interval"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for group in GROUPS:
-        counts = evaluation.total.of(group)
-        numbers = (counts.tp + counts.fn, predicted(evaluation, group), counts.tp, counts.fp, counts.fn)
-        shares = (f"{share:.4f}" for share in (counts.precision, counts.recall, counts.f1))
-        table.add_row(group, *map(str, numbers), *shares, interval_in_words(evaluation, group))
-    return table
+def to_rich(evaluation: Evaluation) -> Iterator[Table]:
+    """Score, curve, and errors of hits for the terminal, 80 columns wide."""
+    rule = f"rule: {evaluation.rule_name} ({evaluation.rule.says})"
+    yield _table(rule, SCORE_HEADINGS, ((group, *score_row(evaluation, group)) for group in GROUPS))
+    headings = ("class", *(f"{iou:.1f}" for iou, _ in evaluation.curve))
+    rows = ((group, *(f"{tally.of(group).f1:.3f}" for _, tally in evaluation.curve)) for group in GROUPS)
+    yield _table("F1 by the IoU that makes a hit", headings, rows)
+    errors = ((group, *error_row(evaluation.errors[group])) for group in GROUPS)
+    yield _table("hits, predicted minus labelled in frames", ERROR_HEADINGS, errors)
 
 
-def in_words(evaluation: Evaluation) -> list[str]:
-    """The further figures, a line each."""
+def frames_in_words(evaluation: Evaluation) -> str:
+    """FESNet's two figures."""
     frames = evaluation.frames
-    curve = "  ".join(f"{iou:.1f} {tally.overall.f1:.3f}" for iou, tally in evaluation.curve)
-    return [
-        f"overall F1 by IoU: {curve}",
-        *(errors_in_words(group, evaluation.errors[group]) for group in KINDS),
-        f"frame accuracy {frames.accuracy:.4f}, edit score {frames.edit:.1f} (as FESNet reports them)",
+    return f"frame accuracy {frames.accuracy:.4f}, edit score {frames.edit:.2f}, as FESNet reports them"
+
+
+def score_row(evaluation: Evaluation, group: Group) -> list[str]:
+    """Cells beside the class, under `SCORE_HEADINGS`."""
+    counts, interval = evaluation.total.of(group), evaluation.intervals[group]
+    numbers = (counts.tp + counts.fn, predicted(evaluation, group), counts.tp, counts.fp, counts.fn)
+    shares = (f"{share:.4f}" for share in (counts.precision, counts.recall, counts.f1))
+    bounds = f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else "one subject"
+    return [*map(str, numbers), *shares, bounds]
+
+
+def error_row(errors: BoundErrors) -> list[str]:
+    """Cells beside the class, under `ERROR_HEADINGS`."""
+    bounds = ((errors.onset_frames, errors.onset_ms), (errors.offset_frames, errors.offset_ms))
+    if not errors.hits:
+        return ["0", *["-"] * 2 * len(bounds)]
+    return [str(errors.hits)] + [
+        cell
+        for frames, ms in bounds
+        for cell in (
+            f"{frames.mean:+.1f} ({ms.mean:+.0f} ms)",
+            f"{frames.mean_absolute:.1f} ({ms.mean_absolute:.0f} ms)",
+        )
     ]
 
 
@@ -89,23 +118,13 @@ def predicted(evaluation: Evaluation, group: Group) -> int:
     return sum(group in (span.type, "overall") for one in evaluation.videos for span in one.predictions)
 
 
-def interval_in_words(evaluation: Evaluation, group: Group) -> str:
-    """Of F1, or why there is none."""
-    interval = evaluation.intervals[group]
-    return f"{interval[0]:.3f}-{interval[1]:.3f}" if interval else "one subject"
-
-
-def errors_in_words(group: str, errors: BoundErrors) -> str:
-    """Mean, and mean size, of the errors of the hits of a class."""
-    if not errors.hits:
-        return f"{group}: no hits, so no errors of onset and offset"
-    bounds = (("onset", errors.onset_frames, errors.onset_ms), ("offset", errors.offset_frames, errors.offset_ms))
-    told = (
-        f"{name} {frames.mean:+.1f} frames ({ms.mean:+.0f} ms),"
-        f" off by {frames.mean_absolute:.1f} ({ms.mean_absolute:.0f} ms)"
-        for name, frames, ms in bounds
-    )
-    return f"{group} hits: {'; '.join(told)}"
+def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, show_edge=False, padding=0)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _group(evaluation: Evaluation, group: Group) -> Figures:

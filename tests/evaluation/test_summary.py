@@ -3,8 +3,8 @@ from io import StringIO
 
 from rich.console import Console
 
-from livespot.evaluation.scores import evaluate
-from livespot.evaluation.summary import figures, in_words, notes, to_rich
+from livespot.evaluation.scores import Evaluation, evaluate
+from livespot.evaluation.summary import figures, frames_in_words, notes, to_rich
 from tests.evaluation.tables import predictions, videos
 
 LABELLED = videos({"s1_a": [("micro", 0, 9), ("macro", 40, 79)], "s2_a": [("macro", 0, 39)]}, length=100)
@@ -52,22 +52,28 @@ def test_notes_tell_what_the_videos_leave_open() -> None:
     ]
 
 
-def test_the_score_fits_a_terminal_and_names_its_rule() -> None:
+def shown(evaluation: Evaluation) -> list[list[str]]:
+    """Words of each line on a terminal of 80 columns."""
     console = Console(width=80, file=StringIO())
-    console.print(to_rich(evaluate(LABELLED, PREDICTED, "one-to-one")))
+    for table in to_rich(evaluation):
+        console.print(table)
     assert isinstance(console.file, StringIO)
-    lines = console.file.getvalue().splitlines()
-    assert lines[0].startswith("rule: one-to-one")
-    [overall] = [line.split() for line in lines if line.startswith("overall")]
-    assert overall[:9] == ["overall", "3", "4", "2", "2", "1", "0.5000", "0.6667", "0.5714"]
+    return [line.split() for line in console.file.getvalue().splitlines()]
 
 
-def test_the_further_figures_are_a_line_each() -> None:
-    lines = in_words(evaluate(LABELLED, PREDICTED))
-    assert lines[0].startswith("overall F1 by IoU: 0.1 0.571  0.2 0.571")
-    assert (
-        lines[1]
-        == "micro hits: onset +1.0 frames (+33 ms), off by 1.0 (33 ms); offset +0.0 frames (+0 ms), off by 0.0 (0 ms)"
-    )
-    assert in_words(evaluate(LABELLED, {}))[2] == "macro: no hits, so no errors of onset and offset"
-    assert lines[3] == "frame accuracy 0.7750, edit score 75.0 (as FESNet reports them)"
+def test_the_score_fits_a_terminal_and_names_its_rule() -> None:
+    lines = shown(evaluate(LABELLED, PREDICTED, "one-to-one"))
+    assert lines[0][:2] == ["rule:", "one-to-one"]
+    score, curve, errors = (line for line in lines if line[:1] == ["overall"])
+    assert score[:9] == ["overall", "3", "4", "2", "2", "1", "0.5000", "0.6667", "0.5714"]
+    assert curve == ["overall", *["0.571"] * 9]
+    assert " ".join(errors) == "overall 2 +1.5 (+50 ms) 1.5 (50 ms) +1.0 (+33 ms) 1.0 (33 ms)"
+
+
+def test_without_hits_there_are_no_errors_to_show() -> None:
+    assert shown(evaluate(LABELLED, {}))[-1] == ["overall", "0", "-", "-", "-", "-"]
+
+
+def test_the_frame_figures_are_told_as_those_of_fesnet() -> None:
+    said = frames_in_words(evaluate(LABELLED, PREDICTED))
+    assert said == "frame accuracy 0.7750, edit score 75.00, as FESNet reports them"

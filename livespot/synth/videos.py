@@ -110,7 +110,8 @@ class Videos:
         _check(folder, self._settings)
         self._is_new = not folder.exists()
         self._missing = [task for task in self._tasks if _about(folder, task) is None]
-        self._lengths = {task.base: _frame_count(task, order) for task in self._missing}
+        bases = {task.base: task for task in self._missing}
+        self._lengths = {base: _frame_count(task, order) for base, task in bases.items()}
         self.frames = sum(self._lengths[task.base] for task in self._missing)
         self.left_out: dict[str, str] = {}
         """Why a portrait or clip could not be used, by the name of its file."""
@@ -118,7 +119,10 @@ class Videos:
     def __iter__(self) -> Generator[int, None, None]:
         """Raises SourceError where no video could be made; nothing is left of it then."""
         self._begin()
-        yield from self._in_processes() if self._jobs > 1 else self._here()
+        try:
+            yield from self._in_processes() if self._jobs > 1 else self._here()
+        finally:
+            self._tidy()
         self._end()
 
     def summary(self) -> Row:
@@ -164,18 +168,22 @@ class Videos:
             self.frames -= sum(self._lengths[one.base] for one in self._missing if one.base == task.base)
 
     def _begin(self) -> None:
-        """From here on the folder says what it is for. What was not whole when a run was killed is removed."""
+        """From here on the folder says what it is for."""
         try:
             self._folder.mkdir(exist_ok=True)
         except OSError as error:
             raise SettingsError(
                 f"{self._folder} cannot be made: {error.strerror}: give a folder in one that is yours"
             ) from None
-        for part in self._folder.glob(".part-*"):
-            part.unlink()
+        self._tidy()
         if self._missing:
             (self._folder / LABELS).unlink(missing_ok=True)
             self._summarise([], complete=False)
+
+    def _tidy(self) -> None:
+        """Remove what was not whole when a run or a process was killed."""
+        for part in self._folder.glob(".part-*"):
+            part.unlink()
 
     def _end(self) -> None:
         made = [about for task in self._tasks if (about := _about(self._folder, task))]
@@ -229,7 +237,7 @@ def _settings(order: Order, portraits: Sequence[Path], clips: Sequence[Path]) ->
 
 def _digest(paths: Sequence[Path]) -> str:
     names = "\n".join(path.name for path in paths)
-    return f"{len(paths)} files, sha256 of their names {sha256(names.encode()).hexdigest()[:16]}"
+    return names and f"{len(paths)} files, sha256 of their names {sha256(names.encode()).hexdigest()[:16]}"
 
 
 def _check(folder: Path, settings: Row) -> None:

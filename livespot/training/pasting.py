@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespot.capture.virtual import Expression
-from livespot.errors import SourceError
 from livespot.motion.regions import REGIONS
 from livespot.motion.search import COUNT, GRID_HZ, HEAD, MOVED, NOISE
 from livespot.records import ShapesInRepr
@@ -78,17 +77,14 @@ class Example(NamedTuple):
 
 
 def material(takes: Sequence[Take], folder: Path) -> Material:
-    """What was recorded of the takes. Raises SourceError where no face performed."""
+    """What was recorded of the takes."""
     recorded = [take for take in takes if take.file(folder).exists()]
     bases: dict[Kind, list[Base]] = {}
     for take in recorded:
         if take.kind != "response":
             bases.setdefault(take.kind, []).extend(base(one, take.kind) for one in load(take.file(folder)))
     responses = [load_response(take.file(folder)) for take in recorded if take.kind == "response"]
-    filled = {kind: some for kind, some in bases.items() if some}
-    if not filled or not responses:
-        raise SourceError("no face is found in any of the portraits: check --faces")
-    return Material(filled, responses)
+    return Material({kind: some for kind, some in bases.items() if some}, responses)
 
 
 def base(recording: Recording, kind: Kind) -> Base:

@@ -175,8 +175,8 @@ def files(folder: Path, endings: Sequence[str], what: str) -> dict[str, Path]:
 def record(takes: Sequence[Take], folder: Path, settings: RecordingSettings, workers: int) -> None:
     """Record into `folder` what is not there yet, in so many processes, and say on the screen how it goes.
 
-    Takes that cannot be recorded are named and left out. Raises SettingsError where the folder holds recordings made
-    under other settings.
+    Takes that cannot be recorded are named and left out. Raises SourceError where that is all portraits, SettingsError
+    where the folder holds recordings made under other settings.
     """
     _claim(folder, settings)
     missing = [take for take in takes if not take.file(folder).exists()]
@@ -193,6 +193,9 @@ def record(takes: Sequence[Take], folder: Path, settings: RecordingSettings, wor
             console.print(f"{progress}  {time_left(rate * (len(missing) - done))}", highlight=False)
     if left_out:
         console.print(f"{left_out} of {len(missing)} left out", highlight=False)
+    portraits = [take for take in takes if take.kind != "clip"]
+    if portraits and not any(take.file(folder).exists() for take in portraits):
+        raise SourceError("no face is found in any of the portraits: check --faces")
 
 
 def _claim(folder: Path, settings: RecordingSettings) -> None:

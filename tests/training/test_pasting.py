@@ -9,7 +9,6 @@ import pytest
 
 from livespot.capture.virtual import ASTRONAUT, Expression
 from livespot.config import load as read
-from livespot.errors import SourceError
 from livespot.motion.search import COUNT, GRID_HZ, HEAD, MOVED, NOISE
 from livespot.records import MOTION_CHANNELS
 from livespot.synth import performance
@@ -194,11 +193,6 @@ def test_a_mirror_turns_what_leads_aside_and_leaves_the_rest() -> None:
     paths = np.zeros((1, MOTION_CHANNELS), np.float32)
     paths[:, HEAD] = 1
     np.testing.assert_array_equal(mirrored(paths)[0, HEAD], [-1, 1, 1, -1, -1, 1])
-
-
-def test_nothing_recorded_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="no face is found in any of the portraits"):
-        pasting.material([], tmp_path)
 
 
 def test_truth_of_a_recording_is_labelled_by_the_middle_of_each_cell() -> None:

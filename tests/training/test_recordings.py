@@ -171,11 +171,16 @@ def test_a_picture_without_a_face_is_named_and_left_out(
     assert (tmp_path / "kept" / "000-response.npz").exists()
 
 
-def test_recordings_of_other_settings_are_not_taken(tmp_path: Path) -> None:
-    record([], tmp_path, SETTINGS, 0)
-    record([], tmp_path, SETTINGS.model_copy(update={"faces": 7}), 0)
+def test_portraits_of_which_none_has_a_face_are_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 200, 3), 128, np.uint8))
+    with pytest.raises(SourceError, match="no face is found in any of the portraits: check --faces"):
+        record([Take("response", tmp_path / "wall.png")], tmp_path / "kept", SETTINGS, 0)
+
+
+def test_recordings_of_other_settings_are_not_taken(recorded: Path, portrait: Path) -> None:
+    record(takes(portrait), recorded, SETTINGS.model_copy(update={"faces": 7}), 0)
     with pytest.raises(SettingsError, match="holds recordings made under other settings"):
-        record([], tmp_path, SETTINGS.model_copy(update={"seconds": 3.0}), 0)
+        record(takes(portrait), recorded, SETTINGS.model_copy(update={"seconds": 3.0}), 0)
 
 
 def test_a_folder_without_portraits_is_refused(tmp_path: Path) -> None:

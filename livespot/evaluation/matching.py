@@ -183,7 +183,7 @@ def assign(
             if len(pairs) < predictions:
                 pairs.setdefault(one.truth, one.prediction)
     hitting = {one.prediction for one in enough}
-    left = sorted((place for place in range(predictions) if place not in used), key=hitting.__contains__)
+    left = [place for place in range(predictions) if place not in hitting] + sorted(hitting - used)
     false = predictions - len(pairs)
     if rule.forgives_duplicates:
         false = min(false, predictions - len(hitting))

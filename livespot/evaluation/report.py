@@ -219,7 +219,8 @@ def _bars(one: Scored) -> list[Bar]:
         for labelled, span in ((True, outcome.truth), (False, outcome.prediction)):
             if span:
                 what = f"{span.type} {'labelled' if labelled else 'predicted'}, frames {span.onset} to {span.offset}"
-                words = f"{NAMES[outcome.result]}: {what}"
+                score = "" if span.score is None else f", score {span.score:.2f}"
+                words = f"{NAMES[outcome.result]}: {what}{score}"
                 found[outcome.result, LANES.index((labelled, span.type)), span.onset, span.offset + 1, words] = None
     return list(reversed(found))
 
@@ -266,5 +267,5 @@ def _axis(fps: float | None, begin: float, end: float, top: int) -> Iterator[str
 def _time(frame: float, fps: float | None) -> str:
     if fps is None:
         return f"frame {frame:.0f}"
-    minutes, seconds = divmod(frame / fps, 60)
+    minutes, seconds = divmod(round(frame / fps, 1), 60)
     return f"{minutes:.0f}:{seconds:04.1f}"

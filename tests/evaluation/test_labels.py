@@ -28,6 +28,15 @@ def test_labels_are_read_by_video_and_sorted_by_time(tmp_path: Path) -> None:
     assert found["b"] == Video("b", "s2", 200.0, None, (Span(3, 5, "micro"), Span(50, 90, "macro")))
 
 
+def test_the_order_of_rows_is_no_matter(tmp_path: Path) -> None:
+    rows = ["b,s2,200,macro,50,60,90", "a,s1,30,micro,7,,9", "b,s2,200,micro,3,4,5", "b,s2,200,macro,3,4,5"]
+    one, other = write(tmp_path / "a.csv", LABELS, *rows), write(tmp_path / "b.csv", LABELS, *rows[::-1])
+    assert list(read_labels(one).items()) == list(read_labels(other).items())
+    rows = ["b,micro,3,5", "a,macro,7,9", "b,macro,3,5", "b,micro,1,2"]
+    one, other = write(tmp_path / "c.csv", PREDICTIONS, *rows), write(tmp_path / "d.csv", PREDICTIONS, *rows[::-1])
+    assert list(read_predictions([one], {}).items()) == list(read_predictions([other], {}).items())
+
+
 def test_a_video_may_be_said_to_have_no_expressions(tmp_path: Path) -> None:
     found = read_labels(write(tmp_path / "labels.csv", LABELS, "calm,s1,30,,,,"))
     assert found == {"calm": Video("calm", "s1", 30.0)}

@@ -487,6 +487,87 @@ def test_a_synthesis_of_no_face_at_all_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "videos").exists()
 
 
+@pytest.fixture
+def tables_to_score(tmp_path: Path) -> tuple[object, ...]:
+    """Labels of two subjects, and predictions as `livespot spot` writes them."""
+    labels = (
+        "video,subject,fps,type,onset,apex,offset",
+        "a,s1,200,micro,0,4,9",
+        "a,s1,200,macro,50,,99",
+        "b,s2,200,,,,",
+    )
+    (tmp_path / "labels.csv").write_text("\n".join(labels) + "\n", encoding="utf-8")
+    found = (("a", "micro", 0, 4), ("b", "macro", 5, 44))
+    rows = [
+        ",".join(COLUMNS),
+        *(f"{video},0,{kind},{onset},,{offset},0,,1,0.9," for video, kind, onset, offset in found),
+    ]
+    (tmp_path / "events.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return "evaluate", "--labels", "labels.csv", "--predictions", "events.csv"
+
+
+def test_predictions_are_scored_for_programs(tmp_path: Path, tables_to_score: tuple[object, ...]) -> None:
+    done = livespot(tmp_path, *tables_to_score, "--json")
+    assert done.code == 0
+    [found] = objects(done.out)
+    assert found["rule"] == "official"
+    assert found["micro"] | {"tp": 1, "fp": 0, "fn": 0, "precision": 1.0, "recall": 1.0, "f1": 1.0} == found["micro"]
+    assert found["macro"] | {"tp": 0, "fp": 1, "fn": 1, "precision": 0.0, "recall": 0.0, "f1": 0.0} == found["macro"]
+    assert (
+        found["overall"] | {"tp": 1, "fp": 1, "fn": 1, "precision": 0.5, "recall": 0.5, "f1": 0.5} == found["overall"]
+    )
+
+
+def test_predictions_are_scored_by_another_rule_with_log_and_report(
+    tmp_path: Path, tables_to_score: tuple[object, ...]
+) -> None:
+    done = livespot(tmp_path, *tables_to_score, "--rule", "exclusive", "--log", "log.txt", "--report", "out/page")
+    assert done.code == 0
+    assert done.out.startswith("rule: exclusive (lengths without the last frame")
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "report: out/page/index.html" in done.err
+    log = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert log == ["1", "a - - 0 4 FP", "a 0 9 - - FN", "a 50 99 - - FN", "b - - 5 44 FP"]
+    page = (tmp_path / "out" / "page" / "index.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and page.endswith("</html>\n")
+
+
+def test_a_reader_of_a_score_is_told_of_videos_without_labels(
+    tmp_path: Path, tables_to_score: tuple[object, ...]
+) -> None:
+    events = (tmp_path / "events.csv").read_text(encoding="utf-8")
+    (tmp_path / "events.csv").write_text(events.replace("b,0,macro", "typo,0,macro"), encoding="utf-8")
+    done = livespot(tmp_path, *tables_to_score)
+    assert "note: not in the labels: typo; all that was predicted there counts as false" in done.err
+
+
+@pytest.mark.parametrize(
+    ("changed", "options", "words"),
+    [
+        (("a,0,micro,0,,4", "a,0,micro,9,,4"), (), ("events.csv has 1 problem", "row 2: onset 9 is after offset 4")),
+        (("b,0,macro", "b,0,me"), (), ("events.csv has 1 problem", "row 3: type me: expected micro or macro")),
+        (("type", "kind"), (), ("row 1: no column type; expected video,type,onset,offset",)),
+        (("", ""), ("--rule", "ofical"), ("there is no rule ofical: give official, one-to-one",)),
+        (("", ""), ("--log", "events.csv"), ("events.csv is what is to be read: give --log another name",)),
+        (("", ""), ("--log", "no/log.txt"), ("no/log.txt cannot be written: there is no folder",)),
+        (("", ""), ("--database", "samm"), ("the log names no database samm: give samm-lv or casme2",)),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_and_nothing_is_written(
+    tmp_path: Path,
+    tables_to_score: tuple[object, ...],
+    changed: tuple[str, str],
+    options: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    events = (tmp_path / "events.csv").read_text(encoding="utf-8")
+    (tmp_path / "events.csv").write_text(events.replace(*changed), encoding="utf-8")
+    before = contents(tmp_path)
+    outputs = ("--log", "log.txt", "--report", "out")
+    refused(livespot(tmp_path, *tables_to_score, *outputs, *options), *words)
+    assert contents(tmp_path) == before
+
+
 def test_the_doctor_tells_programs_what_works(tmp_path: Path) -> None:
     done = livespot(tmp_path, "doctor", "--json")
     findings = json.loads(done.out)

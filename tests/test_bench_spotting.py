@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import livespot
 from livespot.bench import spotting
-from livespot.bench.calm import calm_frames, stretches_s
+from livespot.bench.calm import ForthAndBack, calm_frames, stretches
 from livespot.bench.spotting import CALM_CLIPS, CLIPS, PORTRAITS, Sight, Span, Tally, Trial, Watch
 from livespot.capture.opencv import VideoFile
 from livespot.capture.virtual import ASTRONAUT, Expression
@@ -77,22 +77,24 @@ def test_a_face_that_is_not_seen_is_not_calm() -> None:
     assert not calm_frames([None] * 10, TIMES_S[:10].tolist()).any()
 
 
-def test_of_the_calm_parts_is_what_lies_there_whole_and_what_is_told_of_it() -> None:
-    calm = np.arange(90) < 50
-    inside, across, outside = span(10, 19), span(45, 54), span(70, 79)
-    hit, hits_across, alarm, alarm_outside = span(11, 19), span(42, 53), span(30, 35), span(60, 66)
-    truth, found = spotting.in_calm(
-        [inside, across, outside], [hit, hits_across, alarm, alarm_outside, span(70, 79)], calm
-    )
-    assert truth == [inside]
-    assert found == [hit, alarm]
-
-
 def test_stretches_are_what_is_calm_for_long_enough() -> None:
     calm = np.zeros(90, np.bool_)
-    calm[:19] = calm[30:48] = calm[60:90] = True
-    assert stretches_s(calm, TIMES_S.tolist()) == [(TIMES_S[0], TIMES_S[18]), (TIMES_S[60], TIMES_S[89])]
-    assert stretches_s(np.zeros(90, np.bool_), TIMES_S.tolist()) == []
+    calm[:22] = calm[30:51] = calm[60:90] = True
+    assert stretches(calm, TIMES_S.tolist()) == [range(22), range(60, 90)]
+    assert stretches(~calm, TIMES_S.tolist()) == []
+    assert stretches(np.ones(90, np.bool_), TIMES_S.tolist()) == [range(90)]
+    assert stretches(np.ones(90, np.bool_), (10 * TIMES_S).tolist()) == [range(30)]
+
+
+def test_a_stretch_is_played_forth_and_back_without_a_halt(video: Path) -> None:
+    with VideoFile(video, "film") as source:
+        frames = list(source)[10:15]
+    with ForthAndBack(frames, FPS, 0.5) as again:
+        played = list(again)
+    order = [next(place for place, frame in enumerate(frames) if frame.image is one.image) for one in played]
+    assert order == [0, 1, 2, 3, 4, 3, 2, 1, 0, 1, 2, 3, 4, 3, 2][: len(order)]
+    assert [one.index for one in played] == list(range(again.frame_count or 0)) == list(range(round(0.5 * FPS)))
+    assert [one.t_s for one in played] == pytest.approx(TIMES_S[: len(played)])
 
 
 def test_frames_of_an_expression_are_those_that_show_it() -> None:
@@ -160,7 +162,7 @@ def test_a_video_that_all_watch_is_spotted_as_by_itself(video: Path, engine: str
     with OnnxScorer(settings.infer) as scorer:
         watch = Watch(Injected(VideoFile(video, "film"), 0, calm=True), methods, scorer)
         assert sum(1 for _ in watch) == len(watch.times_s) == 120
-    assert watch.watched_s() == pytest.approx(119 / FPS, abs=0.1)
+    assert watch.watched_s == pytest.approx(119 / FPS, abs=0.1)
     for name, method in methods.items():
         alone = list(livespot.spot(video, method))
         assert alone
@@ -170,6 +172,7 @@ def test_a_video_that_all_watch_is_spotted_as_by_itself(video: Path, engine: str
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spotting, "SECONDS", {30.0: 4.0})
+    monkeypatch.setattr(spotting, "CALM_S", 8.0)
     monkeypatch.setattr(spotting, "METHODS", {name: spotting.METHODS[name] for name in ("motion, live", "network")})
 
 
@@ -194,7 +197,9 @@ def test_a_short_run_has_every_figure(tmp_path: Path, video: Path) -> None:
     assert portraits["expressions"] == {"micro": 1, "macro": 1}
     assert portraits["methods"]["motion, live"]["f1"]["overall"] > 0.5
     assert portraits["minutes_without"] == clips["minutes_without"] == pytest.approx(119 / FPS / 60, abs=0.01)
-    assert 0 < calm["minutes_without"] <= clips["minutes_without"]
+    calm_stretches = (trial.frames - 4 * 120) / (2 * 240)
+    assert calm["minutes_without"] * 60 == pytest.approx(calm_stretches * 239 / FPS, abs=0.6)
+    assert calm["expressions"]["micro"] > 0
     assert len(figures["notes"]) == 1 and "broken.mp4" in figures["notes"][0]
     assert spotting.to_rich(figures).row_count == 3 * 3
 

@@ -1,10 +1,15 @@
-"""Where a filmed face is calm, told by the shape of its mesh alone, which no method looks at.
+"""Where a filmed face is calm, told by the shape of its mesh alone, and such a stretch played forth and back.
 
 A filmed face talks and moves by itself, and nobody wrote down when. Where it is calm, what a method tells beside the
-expressions that are put in is its own fault.
+expressions that are put in is its own fault. Calm stretches are short: played forth, back, and forth again they last
+as long as expressions and their pauses need, of real skin, light and noise. What is left of natural motion comes back
+in each round, which a method that were trained on it could learn; so this is for measuring.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import cycle, islice
+from types import TracebackType
 from typing import TypeAlias
 
 import numpy as np
@@ -13,6 +18,7 @@ from numpy.typing import NDArray
 from livespot.bench.alignment import Landmarks
 from livespot.landmarks import RIGID, RIGID_SHAPE_IOD, apply, similarity
 from livespot.motion.regions import EXPRESSIVE
+from livespot.records import Frame
 
 Calm: TypeAlias = NDArray[np.bool_]
 
@@ -24,8 +30,8 @@ THIRD = -3
 SHAPE = tuple(region.landmarks for name, region in EXPRESSIVE.items() if "lid" not in name)
 """Points of the mesh whose means are its shape; lids blink."""
 
-LEAST_S = 0.6
-"""The shortest stretch into which an expression is put."""
+LEAST_S, MOST_S = 0.7, 10.0
+"""The shortest stretch that is played; of a longer one than this the beginning is."""
 
 
 def calm_frames(meshes: Sequence[Landmarks | None], times_s: Sequence[float]) -> Calm:
@@ -54,8 +60,39 @@ def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, SMOOTH_FRAMES, axis=0).mean(axis=-1))
 
 
-def stretches_s(calm: Calm, times_s: Sequence[float]) -> list[tuple[float, float]]:
-    """Begin and end of each stretch that is calm for at least `LEAST_S`."""
+def stretches(calm: Calm, times_s: Sequence[float]) -> list[range]:
+    """Frames of each stretch that is calm for at least `LEAST_S`, up to `MOST_S` of it."""
     edges = np.flatnonzero(np.diff(calm, prepend=False, append=False)).tolist()
-    found = [(times_s[first], times_s[beyond - 1]) for first, beyond in zip(edges[::2], edges[1::2], strict=True)]
-    return [(from_s, to_s) for from_s, to_s in found if to_s - from_s >= LEAST_S]
+    found = [
+        range(first, min(beyond, int(np.searchsorted(times_s, times_s[first] + MOST_S))))
+        for first, beyond in zip(edges[::2], edges[1::2], strict=True)
+    ]
+    return [one for one in found if times_s[one[-1]] - times_s[one[0]] >= LEAST_S]
+
+
+class ForthAndBack:
+    """A `Source` that plays a few frames forth and back until `seconds` are over."""
+
+    def __init__(self, frames: Sequence[Frame], fps: float, seconds: float) -> None:
+        self.name = frames[0].source
+        self.live = False
+        self.fps: float | None = fps
+        self.frame_count: int | None = round(seconds * fps)
+        self.note = ""
+        self._frames = frames
+
+    def __enter__(self) -> "ForthAndBack":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing was opened."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Neither end is shown twice in a row: a face that turns round does not stop."""
+        assert self.fps is not None
+        round_trip = cycle([*self._frames, *self._frames[-2:0:-1]])
+        for index, frame in enumerate(islice(round_trip, self.frame_count)):
+            t_s = index / self.fps
+            yield replace(frame, index=index, t_s=t_s, arrival_s=t_s)

@@ -6,15 +6,16 @@
 
 Each video is watched twice, with expressions put in and without: what is told of the second is a false alarm. All
 expressions are synthetic. A filmed face moves by itself, too, and nobody wrote down when: on clips that counts as false
-alarms. So expressions are put into its calm parts alone, too, and what is told of those parts stands apart.
+alarms. So the calm stretches of each clip are played once more, forth and back.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -23,10 +24,10 @@ import numpy as np
 from rich.table import Table
 
 from livespot.align import Aligner
-from livespot.bench.alignment import Landmarks
-from livespot.bench.calm import Calm, calm_frames, stretches_s
+from livespot.bench.calm import ForthAndBack, calm_frames, stretches
 from livespot.bench.figures import _machine, _one_thread
 from livespot.capture.opencv import VideoFile
+from livespot.capture.source import Source
 from livespot.capture.virtual import Expression, VirtualCamera
 from livespot.config import Settings
 from livespot.errors import SourceError
@@ -51,16 +52,16 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 
 PORTRAITS: Mapping[float, str] = {30.0: "portraits, 30/s", 200.0: "portraits, 200/s"}
 CLIPS, CALM_CLIPS = "clips", "clips, calm"
-"""Groups of videos: portraits by frame rate, clips, and the calm parts of clips."""
+"""Groups of videos: portraits by frame rate, clips, and their calm stretches played forth and back."""
 
 SECONDS = {30.0: 20.0, 200.0: 6.0}
 """Length of a portrait's video, by frame rate."""
+CALM_S = 30.0
+"""A calm stretch is played for so long."""
 SLOWER = {30.0: 1, 200.0: 2}
 """One portrait in so many is shown at a frame rate: what has more frames takes longer."""
 SEEDS = 2
 """One seed for each clip and so many portraits."""
-CALM_SEEDS = 4
-"""So many seeds for the calm parts for each of those: little fits into them."""
 
 TUNED = (3, 13)
 """Of 40 portraits, sorted by name, those on which the thresholds of motion and of the papers' methods were set."""
@@ -199,21 +200,6 @@ def alarms(found: Sequence[Span], watched_s: float) -> Tally:
     return Tally(micro_alarms=micro, macro_alarms=macro, alarmless_s=watched_s)
 
 
-def in_calm(truth: Sequence[Span], found: Sequence[Span], calm: Calm) -> tuple[list[Span], list[Span]]:
-    """What was shown while the face was calm, and what was told of that.
-
-    What is told belongs there if it hits what was shown there, or hits nothing and has its middle there.
-    """
-    inside = [one for one in truth if calm[one.frames[0] : one.frames[1] + 1].all()]
-    outside = [one for one in truth if one not in inside]
-    return inside, [
-        one
-        for one in found
-        if any(_hits(other, one) for other in inside)
-        or (calm[sum(one.frames) // 2] and not any(_hits(other, one) for other in outside))
-    ]
-
-
 class Rival:
     """One method that watches one video, its faces and gaps told as the pipeline tells them."""
 
@@ -264,10 +250,10 @@ class Watch:
         self.truth = shown(self._source.truth, self.times_s)
         self.events = {name: told(rival.events) for name, rival in rivals.items()}
 
-    def watched_s(self, frames: Calm | None = None) -> float:
-        """How long a face was seen, of certain frames if given."""
-        seen = np.array(self.seen, np.bool_) if frames is None else np.array(self.seen, np.bool_) & frames
-        return float(seen.mean() * (self.times_s[-1] - self.times_s[0]))
+    @property
+    def watched_s(self) -> float:
+        """How long a face was seen."""
+        return float(np.mean(self.seen) * (self.times_s[-1] - self.times_s[0]))
 
 
 class Trial:
@@ -326,33 +312,26 @@ class Trial:
         self._add(group, {name: tally(watch.truth, events) for name, events in watch.events.items()})
         watch = Watch(calm, self._methods, self._scorer)
         yield from watch
-        self._add(group, {name: alarms(events, watch.watched_s()) for name, events in watch.events.items()})
+        self._add(group, {name: alarms(events, watch.watched_s) for name, events in watch.events.items()})
 
     def _clip(self, path: Path) -> Iterator[None]:
-        """Without expressions first: that also says where the clip is calm."""
-        clip = partial(VideoFile, path, path.stem)
-        watch = Watch(Injected(clip(), 0, calm=True), self._methods, self._scorer)
-        yield from watch
-        calm = calm_frames(_meshes(path), watch.times_s)
-        self._add(CLIPS, {name: alarms(events, watch.watched_s()) for name, events in watch.events.items()})
-        for name, events in watch.events.items():
-            self._add(CALM_CLIPS, {name: alarms(in_calm([], events, calm)[1], watch.watched_s(calm))})
-        for each in self._seeds:
-            watch = Watch(Injected(clip(), _seed(path) + each), self._methods, self._scorer)
-            yield from watch
-            self._add(CLIPS, {name: tally(watch.truth, events) for name, events in watch.events.items()})
-        if within_s := stretches_s(calm, watch.times_s):
-            yield from self._calm_parts(path, calm, within_s)
+        yield from self._filmed(CLIPS, partial(VideoFile, path, path.stem), _seed(path))
+        for place, stretch in enumerate(_calm_stretches(path)):
+            with VideoFile(path, path.stem) as source:
+                frames = list(islice(source, stretch.start, stretch.stop))
+            fps = 1 / float(np.median(np.diff([frame.t_s for frame in frames])))
+            self.frames += (len(self._seeds) + 1) * round(CALM_S * fps)
+            yield from self._filmed(CALM_CLIPS, partial(ForthAndBack, frames, fps, CALM_S), _seed(path) + 1000 * place)
 
-    def _calm_parts(self, path: Path, calm: Calm, within_s: Sequence[tuple[float, float]]) -> Iterator[None]:
-        seeds = range(CALM_SEEDS * len(self._seeds))
-        self.frames += len(seeds) * _frame_count(path)
-        for each in seeds:
-            source = Injected(VideoFile(path, path.stem), _seed(path) + each, within_s=within_s)
-            watch = Watch(source, self._methods, self._scorer)
+    def _filmed(self, group: str, source: Callable[[], Source], seed: int) -> Iterator[None]:
+        """A recording as it is, then with expressions."""
+        watch = Watch(Injected(source(), 0, calm=True), self._methods, self._scorer)
+        yield from watch
+        self._add(group, {name: alarms(events, watch.watched_s) for name, events in watch.events.items()})
+        for each in self._seeds:
+            watch = Watch(Injected(source(), seed + each), self._methods, self._scorer)
             yield from watch
-            for name, events in watch.events.items():
-                self._add(CALM_CLIPS, {name: tally(*in_calm(watch.truth, events, calm))})
+            self._add(group, {name: tally(watch.truth, events) for name, events in watch.events.items()})
 
     def _add(self, group: str, tallies: Mapping[str, Tally]) -> None:
         for name, one in tallies.items():
@@ -400,10 +379,12 @@ def _frame_count(path: Path) -> int:
         return 0
 
 
-def _meshes(path: Path) -> list[Landmarks | None]:
-    """Landmarks of the first face of each frame."""
+def _calm_stretches(path: Path) -> list[range]:
+    """Places of the frames of a video in which its first face is calm."""
     with VideoFile(path, path.stem) as source, FaceMesh() as mesh:
-        return [next(iter(mesh.find(frame.image)), None) for frame in source]
+        seen = [(frame.t_s, next(iter(mesh.find(frame.image)), None)) for frame in source]
+    times_s = [t_s for t_s, _ in seen]
+    return stretches(calm_frames([landmarks for _, landmarks in seen], times_s), times_s)
 
 
 def _group(by_method: Mapping[str, Tally]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ crop's fine contrast, which would tell the event; the cubic one changes it by ha
 in what changes by itself: by their sharpness, crops are told apart no better than those of the untouched clip.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
@@ -44,8 +44,6 @@ CALM_S = (0.8, 2.5)
 
 MARGIN_S = 0.5
 """The face is held for at least so long after the end of an expression; before its onset, for `CALM_S`."""
-BRIEF_S = (0.2, 0.8)
-"""Time before each where the stretches are given; the least of it after the last, too."""
 
 SHEET_PX = (168, 136)
 SHEET_IN_CROP_PX = np.array([-12, -26])
@@ -64,13 +62,10 @@ class Injected:
     Frames follow `source` in name, index and time. Entering plays `source` a first time to find the face that a live
     run with `AlignSettings()` would follow. Known from then on: `truth`, `times_s` of the frames, and what
     `displacement_iod` and `intensities` tell of what is put in. A `calm` one, or one whose `truth` is emptied before it
-    is iterated, plays the recording as it is. Where stretches `within_s` are given, expressions lie within them, one
-    soon after the other. The same recording and seed give the same frames.
+    is iterated, plays the recording as it is. The same recording and seed give the same frames.
     """
 
-    def __init__(
-        self, source: Source, seed: int, calm: bool = False, within_s: Sequence[tuple[float, float]] | None = None
-    ) -> None:
+    def __init__(self, source: Source, seed: int, calm: bool = False) -> None:
         self.name = source.name
         self.live = False
         self.fps: float | None = None
@@ -81,7 +76,6 @@ class Injected:
         self._source = source
         self._seed = seed
         self._calm = calm
-        self._within_s = within_s
         self._stretches: list[_Stretch] = []
 
     def __enter__(self) -> "Injected":
@@ -95,7 +89,7 @@ class Injected:
             self._stretches, self.times_s = _stretches(source)
         if not self._stretches:
             raise SourceError(f"no face is found in {self.name}: give a recording of a face that looks at the camera")
-        self.truth = () if self._calm else _drawn(self._stretches, self._seed, self._within_s)
+        self.truth = () if self._calm else _drawn(self._stretches, self._seed)
         self._source.__enter__()
         self.fps, self.frame_count = self._source.fps, self._source.frame_count
         return self
@@ -195,37 +189,25 @@ def _stretches(source: Source) -> tuple[list[_Stretch], NDArray[np.float64]]:
     return stretches, np.array(times_s)
 
 
-def _drawn(
-    stretches: Sequence[_Stretch], seed: int, within_s: Sequence[tuple[float, float]] | None = None
-) -> tuple[Expression, ...]:
+def _drawn(stretches: list[_Stretch], seed: int) -> tuple[Expression, ...]:
     rng = np.random.default_rng(seed)
-    held_s = [(stretch.from_s, stretch.to_s) for stretch in stretches]
-    if within_s is None:
-        return tuple(one for from_s, to_s in held_s for one in expressions(rng, from_s, to_s))
-    shared_s = ((max(a, b), min(c, d)) for a, c in held_s for b, d in within_s)
-    return tuple(one for from_s, to_s in shared_s for one in expressions(rng, from_s, to_s, BRIEF_S, BRIEF_S[0]))
+    return tuple(one for stretch in stretches for one in expressions(rng, stretch.from_s, stretch.to_s))
 
 
-def expressions(
-    rng: np.random.Generator,
-    from_s: float,
-    to_s: float,
-    calm_s: tuple[float, float] = CALM_S,
-    margin_s: float = MARGIN_S,
-) -> list[Expression]:
-    """Pairs of a micro- and a macro-expression in any order while a face is held, each after some calm.
+def expressions(rng: np.random.Generator, from_s: float, to_s: float) -> list[Expression]:
+    """Pairs of a micro- and a macro-expression in any order while a face is held.
 
     What does not fit is left out, until neither of a pair does: of what is drawn, the end has more that is short.
     """
     shown: list[Expression] = []
-    free_s, last_free_s = from_s, -np.inf
-    while free_s > last_free_s:
-        last_free_s = free_s
+    calm_s, last_calm_s = from_s, -np.inf
+    while calm_s > last_calm_s:
+        last_calm_s = calm_s
         for kind in rng.permutation(["micro", "macro"]):
-            one = _expression(rng, "micro" if kind == "micro" else "macro", free_s + rng.uniform(*calm_s))
-            if one.offset_s <= to_s - margin_s:
+            one = _expression(rng, "micro" if kind == "micro" else "macro", calm_s + rng.uniform(*CALM_S))
+            if one.offset_s <= to_s - MARGIN_S:
                 shown.append(one)
-                free_s = one.offset_s
+                calm_s = one.offset_s
     return shown
 
 

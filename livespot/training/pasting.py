@@ -35,6 +35,8 @@ APART_CELLS = 15
 """No expression is pasted so near to one that shows."""
 SURE_CELLS = 25
 """Around what is pasted the labels of footage without labels are as good as any."""
+MOST_SILENT = 4
+"""Regions of a face that is partly covered."""
 OWN_NOISE = 0.6
 """Share of the standard error that a cell does not have in common with its neighbours."""
 
@@ -113,7 +115,10 @@ def batch(step: int, size: int, length: int, of: Material, settings: PastingSett
 
 def example(rng: np.random.Generator, of: Material, length: int, settings: PastingSettings) -> Example:
     """One example of `length` cells."""
-    drawn = _cut(rng, _pick(rng, of.bases[_kind(rng, of, settings)]), length, settings)
+    kind = _kind(rng, of, settings)
+    drawn = _cut(rng, _pick(rng, of.bases[kind]), length, settings)
+    if kind != "expressive":  # what is labelled would be no longer as large as it was drawn
+        drawn = drawn._replace(paths=_scaled(drawn.paths, _log_uniform(rng, settings.livelier)))
     if rng.random() < settings.mixed:
         drawn = _mixed(rng, drawn, of, settings)
     if not drawn.labels.any() or rng.random() < settings.into_expressive:
@@ -122,6 +127,8 @@ def example(rng: np.random.Generator, of: Material, length: int, settings: Pasti
         drawn = drawn._replace(paths=mirrored(drawn.paths))
     if rng.random() < settings.noisy:
         drawn = drawn._replace(paths=_noisier(rng, drawn.paths, _log_uniform(rng, settings.noise)))
+    if rng.random() < settings.silenced:
+        drawn = drawn._replace(paths=_silenced(rng, drawn.paths))
     return drawn
 
 
@@ -210,6 +217,23 @@ def _mixed(rng: np.random.Generator, drawn: Example, of: Material, settings: Pas
     for some in (MOVED, HEAD):
         paths[:, some] += np.float32(share) * (added[:, some] - added[:1, some])
     return drawn._replace(paths=paths)
+
+
+def _scaled(paths: Array, livelier: float) -> Array:
+    """The same face, all its motion so many times as large."""
+    scaled = paths.copy()
+    for some in (MOVED, HEAD):
+        scaled[:, some] = paths[:1, some] + np.float32(livelier) * (paths[:, some] - paths[:1, some])
+    return scaled
+
+
+def _silenced(rng: np.random.Generator, paths: Array) -> Array:
+    """A few regions do not move: without texture, or behind glasses, a beard or hair, they are not measured."""
+    silent = paths.copy()
+    for region in rng.choice(COUNT, int(rng.integers(1, MOST_SILENT + 1)), replace=False):
+        both = slice(2 * region, 2 * region + 2)
+        silent[:, both] = paths[:1, both]
+    return silent
 
 
 def _noisier(rng: np.random.Generator, paths: Array, more: float) -> Array:

@@ -69,6 +69,8 @@ class PastingSettings(_Settings):
     mirrored: Share
     noisy: Share
     noise: tuple[Positive, Positive]
+    livelier: tuple[Positive, Positive]
+    silenced: Share
     unlabelled_weight: Share
 
 

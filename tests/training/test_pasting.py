@@ -62,10 +62,10 @@ def drawn(step: int, seed: int = 0, settings: PastingSettings = SETTINGS, of: Ma
     return pasting.batch(step, 4, 800, of, settings, seed)
 
 
-def one_of(settings: PastingSettings = SETTINGS, **shares: float) -> PastingSettings:
+def one_of(settings: PastingSettings = SETTINGS, **shares: float | tuple[float, float]) -> PastingSettings:
     """The settings with these alone."""
-    others = {"expressive": 0.0, "neutral": 0.0, "clip": 0.0, "mixed": 0.0, "mirrored": 0.0, "noisy": 0.0}
-    return settings.model_copy(update=others | shares)
+    others = dict.fromkeys(("expressive", "neutral", "clip", "mixed", "mirrored", "noisy", "silenced"), 0.0)
+    return settings.model_copy(update={"livelier": (1.0, 1.0)} | others | shares)
 
 
 def test_at_the_apex_the_regions_have_moved_as_the_face_answers_and_outside_not_at_all() -> None:
@@ -203,3 +203,29 @@ def test_truth_of_a_recording_is_labelled_by_the_middle_of_each_cell() -> None:
     assert np.flatnonzero(made.labels[:, 1]).tolist() == list(range(5))
     assert not made.paths[:, NOISE].any()
     assert len(made.paths) / GRID_HZ == 2.0
+
+
+def test_what_is_not_labelled_may_be_livelier_and_its_head_with_it() -> None:
+    plain, lively = (
+        pasting.example(
+            np.random.default_rng(5), MATERIAL, 400, one_of(neutral=1.0, into_expressive=0.0, livelier=both)
+        )
+        for both in ((1.0, 1.0), (2.0, 2.0))
+    )
+    unpasted = ~plain.labels.any(axis=1)
+    for some in (MOVED, HEAD):
+        moved, twice = (one.paths[:, some] - one.paths[:1, some] for one in (plain, lively))
+        np.testing.assert_allclose(twice[unpasted], 2 * moved[unpasted], atol=1e-5)
+    assert np.array_equal(plain.labels, lively.labels)
+    labelled = pasting.example(np.random.default_rng(5), MATERIAL, 400, one_of(expressive=1.0, livelier=(2.0, 2.0)))
+    same = pasting.example(np.random.default_rng(5), MATERIAL, 400, one_of(expressive=1.0))
+    assert np.array_equal(labelled.paths, same.paths)
+
+
+def test_some_regions_are_silent() -> None:
+    counts = set()
+    for seed in range(30):
+        paths = pasting.example(np.random.default_rng(seed), MATERIAL, 400, one_of(clip=1.0, silenced=1.0)).paths
+        moved = np.ptp(paths[:, MOVED].reshape(-1, COUNT, 2), axis=0).max(axis=1)
+        counts.add(int((moved == 0).sum()))
+    assert counts == {1, 2, 3, 4}

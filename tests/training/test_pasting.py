@@ -155,7 +155,7 @@ def test_kinds_that_were_not_recorded_have_no_share() -> None:
 
 def test_noise_grows_as_the_errors_that_are_told() -> None:
     of = Material({"neutral": [base("neutral", 2000)]}, [answer()])
-    settings = one_of(neutral=1.0, pauses=(1000.0, 1000.0))  # type: ignore[arg-type]
+    settings = one_of(neutral=1.0, pauses=(1000.0, 1000.0))
     quiet = drawn(0, settings=settings, of=of)
     noisy = drawn(0, settings=settings.model_copy(update={"noisy": 1.0, "noise": (2.0, 2.0)}), of=of)
     told = quiet.paths[0, NOISE]

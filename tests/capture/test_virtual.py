@@ -207,7 +207,7 @@ def test_a_wrong_option_is_refused(query: str, told: str) -> None:
 
 
 def test_a_portrait_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"none\.jpg of demo:// cannot be read"):
+    with pytest.raises(SourceError, match=r"none\.jpg cannot be read"):
         frames_of(VirtualCamera(tmp_path / "none.jpg"))
 
 

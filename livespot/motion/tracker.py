@@ -69,8 +69,8 @@ TAILS = 2.0
 """Degrees of freedom of the Student distribution with which regions leave the head's motion to the others."""
 
 WORN, WORN_S = 0.15, 0.2
-"""A window is worn when it has been unlike its region by this share for so long. What it is unlike is taken for noise of
-the picture, and damps: with 0.35, real clips of 20 s showed 45 % of what was put into them, with this 65 %."""
+"""A window is worn when it has been unlike its region by this share for so long. What it is unlike is taken for noise
+of the picture, and damps: with 0.35, real clips of 20 s showed 45 % of what was put into them, with this 65 %."""
 HIDDEN_S = 1.0
 """A hidden one may be behind a hand that passes: after so long what is seen there is taken for its new look."""
 ASTRAY_IOD, ASTRAY_S = 0.1, 1.0

@@ -1,10 +1,22 @@
-"""Files that livespot writes: whole or not at all."""
+"""Files that livespot finds in folders, and files that it writes: whole or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from livespot.errors import LivespotError
+from livespot.errors import LivespotError, SourceError
+
+PICTURES, VIDEOS = (".jpg", ".jpeg", ".png"), (".mp4", ".mov", ".mkv", ".avi", ".webm")
+
+
+def files_in(folder: Path, endings: Sequence[str], what: str) -> list[Path]:
+    """Files of a folder by name. Raises SourceError where there are none."""
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is no folder: give one with at least one {what}")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
+    if not found:
+        raise SourceError(f"no {what} is in {folder}: expected files that end in {', '.join(endings)}")
+    return found
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from livespot.capture.virtual import Expression, VirtualCamera
 from livespot.config import Settings
 from livespot.errors import SourceError
 from livespot.evaluation.matching import HIT_IOU, Counts, Interval, intersection_over_union, match
+from livespot.files import PICTURES, VIDEOS, files_in
 from livespot.infer import Scorer
 from livespot.landmarks import FaceMesh
 from livespot.pipeline import Found, Pipeline, Step, _track
@@ -68,8 +69,6 @@ TUNED = (3, 13)
 TRAINED_SHARE = 5 / 6
 """On the portraits that come before, by name, the network that comes with livespot was trained; of those that come
 after, its thresholds were set on every other one, in even places."""
-
-PICTURES, VIDEOS = (".jpg", ".jpeg", ".png"), (".mp4", ".mov", ".mkv", ".avi", ".webm")
 
 BINS_IOD: Mapping[ExpressionType, tuple[tuple[float, float], ...]] = {
     "micro": ((0.008, 0.012), (0.012, 0.016), (0.016, 0.02), (0.02, math.inf)),
@@ -263,8 +262,8 @@ class Trial:
     """
 
     def __init__(self, faces: Path | None, clips: Path | None, videos: int, settings: Settings, scorer: Scorer) -> None:
-        self._portraits = [] if faces is None else chosen(_files(faces, PICTURES, "portrait"), videos)
-        self._clips = [] if clips is None else _files(clips, VIDEOS, "video")
+        self._portraits = [] if faces is None else chosen(files_in(faces, PICTURES, "portrait"), videos)
+        self._clips = [] if clips is None else files_in(clips, VIDEOS, "video")
         self._seeds = range(max(videos // SEEDS, 1))
         self._scorer = scorer
         self._methods = {name: with_method(settings, changes) for name, changes in METHODS.items()}
@@ -358,16 +357,6 @@ def _known_places(count: int) -> set[int]:
 def _seed(path: Path) -> int:
     """Its name is its seed, so that no two faces do the same."""
     return crc32(path.stem.encode())
-
-
-def _files(folder: Path, endings: Sequence[str], what: str) -> list[Path]:
-    """Raises SourceError where there are none."""
-    if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder: give one with at least one {what}")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
-    if not files:
-        raise SourceError(f"no {what} is in {folder}: expected files that end in {', '.join(endings)}")
-    return files
 
 
 def _frame_count(path: Path) -> int:

@@ -81,7 +81,7 @@ class Expression:
     """End of the half-open interval."""
     hold_s: float
     units: str
-    """Key of `action_units.EXPRESSIONS`."""
+    """What moves: a key of `action_units.EXPRESSIONS`, or units joined by signs."""
     amplitude_iod: float
     """Displacement of the fastest point of the skin at the peak."""
 

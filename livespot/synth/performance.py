@@ -135,6 +135,12 @@ class Performance:
                 last = Frame(self.filming.on(image, index, eyes_px), self.name, index, t_s, t_s)
             yield last
 
+    @property
+    def answers_iod(self) -> tuple[Points, Points]:
+        """What every unit at intensity 1 does, in its regions (units, regions, 2) and all over (units, points, 2)."""
+        assert self._face is not None, "the skin is known once entered"
+        return self._face.regions_iod, self._face.fields_iod
+
     def displacement_iod(self) -> Array:
         """True displacement of the skin in each of `EXPRESSIVE`'s regions at each frame, (T, regions, 2)."""
         assert self._face is not None, "the skin is known once entered"

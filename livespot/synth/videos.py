@@ -46,7 +46,7 @@ from livespot.action_units import EXPRESSIONS
 from livespot.capture.opencv import FPS_OTHERWISE, VideoFile
 from livespot.capture.virtual import Expression
 from livespot.errors import LivespotError, SettingsError, SourceError
-from livespot.files import replacing
+from livespot.files import PICTURES, VIDEOS, files_in, replacing
 from livespot.motion.regions import REGIONS
 from livespot.synth.injected import Injected
 from livespot.synth.performance import Performance
@@ -56,7 +56,6 @@ Row: TypeAlias = dict[str, Any]
 
 COLUMNS = ("video", "subject", "fps", "type", "onset", "apex", "offset", "amplitude_iod", "units")
 
-PICTURES, CLIPS = (".jpg", ".jpeg", ".png"), (".mp4", ".mov", ".mkv", ".avi", ".webm")
 JPEG_QUALITY = 95
 LABELS, SUMMARY = "labels.csv", "videos.json"
 
@@ -88,7 +87,7 @@ class Task:
     @property
     def filmed(self) -> bool:
         """Whether its base is a clip."""
-        return self.base.suffix.lower() in CLIPS
+        return self.base.suffix.lower() in VIDEOS
 
 
 class Videos:
@@ -102,8 +101,8 @@ class Videos:
 
         Raises SourceError where there is nothing to make videos of, SettingsError where `folder` has another purpose.
         """
-        portraits = [] if order.faces is None else files(order.faces, PICTURES, "portrait")
-        clips = [] if order.clips is None else files(order.clips, CLIPS, "video")
+        portraits = [] if order.faces is None else files_in(order.faces, PICTURES, "portrait")
+        clips = [] if order.clips is None else files_in(order.clips, VIDEOS, "video")
         self._order, self._folder, self._jobs = order, folder, jobs
         self._tasks = tasks(order, portraits, clips)
         self._settings = _settings(order, portraits, clips)
@@ -217,16 +216,6 @@ def tasks(order: Order, portraits: Sequence[Path], clips: Sequence[Path]) -> lis
 def _task(order: Order, number: int, bases: Sequence[Path], turn: int) -> Task:
     base = bases[turn % len(bases)]
     return Task(f"{number:04}_{base.stem}", base, crc32(f"{order.seed} {number} {base.name}".encode()))
-
-
-def files(folder: Path, endings: Sequence[str], what: str) -> list[Path]:
-    """Files of a folder by name. Raises SourceError where there are none."""
-    if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder: give one with at least one {what}")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
-    if not found:
-        raise SourceError(f"no {what} is in {folder}: expected files that end in {', '.join(endings)}")
-    return found
 
 
 def _settings(order: Order, portraits: Sequence[Path], clips: Sequence[Path]) -> Row:

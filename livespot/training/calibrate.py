@@ -17,6 +17,7 @@ from livespot.capture.virtual import VirtualCamera
 from livespot.config import InferSettings, Settings
 from livespot.errors import LivespotError
 from livespot.export import PROVISIONAL, export, network
+from livespot.files import PICTURES, files_in
 from livespot.infer import Scorer
 from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
@@ -24,7 +25,7 @@ from livespot.nets.motion import MotionNet
 from livespot.pipeline import Pipeline
 from livespot.training.events import Video, choose, figures
 from livespot.training.motion_loop import RECORDERS, validation_takes
-from livespot.training.recordings import PERFORMED, PICTURES, files, halves, of_kind, record
+from livespot.training.recordings import PERFORMED, by_stem, halves, of_kind, record
 from livespot.training.settings import MotionTrainSettings
 from livespot.training.validation import judged
 
@@ -51,7 +52,7 @@ def calibrate(checkpoint: Path, faces: Path, onnx_path: Path) -> dict[str, Any]:
     at `onnx_path` is replaced at the end, and only if all went well.
     """
     kept = Checkpoint.load(checkpoint)
-    portraits = files(faces, PICTURES, "portrait")
+    portraits = by_stem(files_in(faces, PICTURES, "portrait"))
     if strange := [name for name in kept.split["validation"] if name not in portraits]:
         raise LivespotError(
             f"{faces} has no portrait {strange[0]}: give the portraits that {checkpoint} was trained on"

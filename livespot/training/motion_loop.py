@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from livespot.files import PICTURES, VIDEOS, files_in
 from livespot.nets.checkpoint import commit
 from livespot.nets.motion import MotionNet
 from livespot.records import MOTION_HZ
 from livespot.training import pasting
 from livespot.training.losses import moments_loss
 from livespot.training.pasting import Material, material
-from livespot.training.recordings import PICTURES, VIDEOS, Take, files, halves, performances, record
+from livespot.training.recordings import Take, by_stem, halves, performances, record
 from livespot.training.runs import Log, Run, make_folder, schedule, split_faces
 from livespot.training.settings import MotionTrainSettings, load_train_settings
 from livespot.training.validation import validate_events
@@ -41,7 +42,8 @@ def train(config_path: Path, out: Path, faces: Path, clips: Path | None = None) 
     settings = load_train_settings(config_path, MotionTrainSettings)
     make_folder(out)
     path, recordings = out / "checkpoint.pt", out / "recordings"
-    portraits, videos = files(faces, PICTURES, "portrait"), files(clips, VIDEOS, "video") if clips else {}
+    portraits = by_stem(files_in(faces, PICTURES, "portrait"))
+    videos = by_stem(files_in(clips, VIDEOS, "video")) if clips else {}
     split = {**split_faces(list(portraits), settings.validation_faces), "clips": list(videos)}
     torch.manual_seed(settings.seed)
     torch.set_num_threads(1)

@@ -35,8 +35,6 @@ from livespot.training.settings import RecordingSettings
 
 Kind: TypeAlias = Literal["expressive", "neutral", "clip", "response"]
 PERFORMED: tuple[Kind, Kind] = ("expressive", "neutral")
-PICTURES, VIDEOS = (".jpg", ".jpeg", ".png"), (".mp4", ".mov", ".mkv", ".avi", ".webm")
-
 LEAST_S = 2.0
 """Shorter stretches of a face are not kept."""
 FIELD_POINTS = 300
@@ -162,14 +160,9 @@ def halves(takes: Sequence[Take]) -> tuple[list[Take], list[Take]]:
     return [take for take in takes if take.path in first], [take for take in takes if take.path not in first]
 
 
-def files(folder: Path, endings: Sequence[str], what: str) -> dict[str, Path]:
-    """Files of a folder by their stems, in order. Raises SourceError where there are none."""
-    if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder: give one with at least one {what}")
-    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in endings}
-    if not found:
-        raise SourceError(f"no {what} is in {folder}: expected files that end in {', '.join(endings)}")
-    return found
+def by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+    """Paths by their names without the ending, in order."""
+    return {path.stem: path for path in paths}
 
 
 def record(takes: Sequence[Take], folder: Path, settings: RecordingSettings, workers: int) -> None:
@@ -246,12 +239,10 @@ def _record(take: Take, path: Path) -> int:
 
 def response(performance: Performance) -> Response:
     """Of the face of a performance that is entered."""
-    face = performance._face
-    assert face is not None, "a performance is entered before its face is known"
-    fields = face.fields_iod
+    regions, fields = performance.answers_iod
     moving = np.flatnonzero(np.linalg.norm(fields, axis=-1).max(axis=0) > MOVING)
     kept = moving[np.linspace(0, len(moving) - 1, FIELD_POINTS).astype(int)]
-    return Response(face.regions_iod.astype(np.float32), fields[:, kept].astype(np.float32))
+    return Response(regions.astype(np.float32), fields[:, kept].astype(np.float32))
 
 
 def save_response(path: Path, of: Response) -> None:

@@ -20,7 +20,6 @@ from livespot.training import recordings
 from livespot.training.recordings import (
     Recording,
     Take,
-    files,
     halves,
     load,
     load_response,
@@ -181,11 +180,3 @@ def test_recordings_of_other_settings_are_not_taken(recorded: Path, portrait: Pa
     record(takes(portrait), recorded, SETTINGS.model_copy(update={"faces": 7}), 0)
     with pytest.raises(SettingsError, match="holds recordings made under other settings"):
         record(takes(portrait), recorded, SETTINGS.model_copy(update={"seconds": 3.0}), 0)
-
-
-def test_a_folder_without_portraits_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(SourceError, match="no portrait is in"):
-        files(tmp_path, recordings.PICTURES, "portrait")
-    with pytest.raises(SourceError, match="is no folder: give one with at least one portrait"):
-        files(tmp_path / "notes.txt", recordings.PICTURES, "portrait")

@@ -258,13 +258,14 @@ def course(t_s: float, onset_s: float, apex_s: float, offset_s: float, hold_s: f
     if not onset_s <= t_s < offset_s:
         return 0.0
     if t_s < apex_s:
-        return _rise((t_s - onset_s) / (apex_s - onset_s))
+        return float(raised_cosine((t_s - onset_s) / (apex_s - onset_s)))
     fall_s = apex_s + hold_s
-    return 1.0 if t_s < fall_s else _rise((offset_s - t_s) / (offset_s - fall_s))
+    return 1.0 if t_s < fall_s else float(raised_cosine((offset_s - t_s) / (offset_s - fall_s)))
 
 
-def _rise(share: float) -> float:
-    return float(0.5 - 0.5 * np.cos(np.pi * share))
+def raised_cosine(share: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """From 0 at 0 to 1 at 1, gently at both ends."""
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * share))
 
 
 def _bell(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from livespot.errors import EngineError
 from livespot.files import replacing
 from livespot.infer.metadata import KEY, EngineMetadata
 from livespot.nets.checkpoint import Checkpoint
-from livespot.nets.motion import MotionNet, MotionSettings
+from livespot.nets.motion import MotionNet, MotionNetSettings
 from livespot.nets.yap2022 import CLIP, Yap2022
 from livespot.records import Calibration, ClipSpec
 
@@ -59,7 +59,7 @@ def export(
 
 def network(kept: Checkpoint) -> Yap2022 | MotionNet:
     """The network of a checkpoint with its weights, ready to judge. Raises EngineError where they do not fit."""
-    net = MotionNet(MotionSettings(**kept.settings["net"])) if _name(kept) == "motion" else Yap2022()
+    net = MotionNet(MotionNetSettings(**kept.settings["net"])) if _name(kept) == "motion" else Yap2022()
     try:
         net.load_state_dict(kept.weights)
     except RuntimeError as error:

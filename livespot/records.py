@@ -31,6 +31,7 @@ MOTION_CHANNELS = 85
 head (6, as in `Motion`), and how unlike their reference the upper lids are (1). Regions as `motion.regions.REGIONS`."""
 
 ExpressionType: TypeAlias = Literal["micro", "macro"]
+EXPRESSION_TYPES: tuple[ExpressionType, ExpressionType] = ("micro", "macro")
 Phase: TypeAlias = Literal["open", "update", "close"]
 GapReason: TypeAlias = Literal["frames_lost", "frames_dropped", "face_lost", "reconnect"]
 State: TypeAlias = Literal["connecting", "running", "stalled", "waiting", "ended"]

@@ -12,7 +12,7 @@ from livespot.export import export
 from livespot.infer.metadata import EngineMetadata
 from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
-from livespot.nets.motion import MotionNet, MotionSettings
+from livespot.nets.motion import MotionNet, MotionNetSettings
 from livespot.nets.yap2022 import CLIP, Yap2022
 from livespot.records import Calibration, ClipSpec
 
@@ -106,7 +106,7 @@ def test_a_network_of_two_inputs_is_written_with_both_by_name(tmp_path: Path) ->
         np.testing.assert_allclose(scorer.score(inputs), [1 / (1 + np.exp((-5.0, -6.0)))] * 3, atol=1e-5)
 
 
-MOTION = MotionSettings(levels=4, filters=3, width=6, dilations=(4, 8), lookahead_s=0.3)
+MOTION = MotionNetSettings(levels=4, filters=3, width=6, dilations=(4, 8), lookahead_s=0.3)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from rich.table import Table
 from livespot.align import Aligner
 from livespot.bench.calm import ForthAndBack, calm_frames, stretches
 from livespot.bench.figures import _machine, _one_thread
-from livespot.capture.opencv import VideoFile
+from livespot.capture.opencv import VideoFile, declared_frames
 from livespot.capture.source import Source
 from livespot.capture.virtual import Expression, VirtualCamera
 from livespot.config import Settings
@@ -36,10 +36,8 @@ from livespot.files import PICTURES, VIDEOS, files_in
 from livespot.infer import Scorer
 from livespot.landmarks import FaceMesh
 from livespot.pipeline import Found, Pipeline, Step, _track
-from livespot.records import Event, ExpressionType, Face
+from livespot.records import EXPRESSION_TYPES, Event, ExpressionType, Face
 from livespot.synth.injected import Injected, expressions
-
-KINDS: tuple[ExpressionType, ...] = ("micro", "macro")
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "motion, live": {"method": "motion"},
@@ -121,7 +119,7 @@ class Tally:
         return {
             "f1": {kind: round(found.f1, 3) for kind, found in counts.items()},
             "counts": {kind: {"tp": found.tp, "fp": found.fp, "fn": found.fn} for kind, found in counts.items()},
-            "hit_of_shown": {kind: self._by_amplitude(kind) for kind in KINDS},
+            "hit_of_shown": {kind: self._by_amplitude(kind) for kind in EXPRESSION_TYPES},
             "false_alarms_per_minute": {
                 "micro": self._a_minute(self.micro_alarms),
                 "macro": self._a_minute(self.macro_alarms),
@@ -175,7 +173,7 @@ def tally(truth: Sequence[Span], found: Sequence[Span]) -> Tally:
     """What was told of a video in which expressions were shown."""
     micro, macro = (
         match([one.frames for one in truth if one.type == kind], [one.frames for one in found if one.type == kind])
-        for kind in KINDS
+        for kind in EXPRESSION_TYPES
     )
     return Tally(micro, macro, tuple(_sight(one, found) for one in truth))
 
@@ -195,7 +193,7 @@ def _hits(truth: Span, found: Span) -> bool:
 
 def alarms(found: Sequence[Span], watched_s: float) -> Tally:
     """What was told of a video in which nothing was shown."""
-    micro, macro = (sum(one.type == kind for one in found) for kind in KINDS)
+    micro, macro = (sum(one.type == kind for one in found) for kind in EXPRESSION_TYPES)
     return Tally(micro_alarms=micro, macro_alarms=macro, alarmless_s=watched_s)
 
 
@@ -271,7 +269,7 @@ class Trial:
         self.notes: list[str] = []
         """Why a portrait or a clip was left out."""
         self.frames = sum(2 * round(fps * SECONDS[fps]) * len(paths) for fps, paths in self._shows())
-        self.frames += (len(self._seeds) + 1) * sum(map(_frame_count, self._clips))
+        self.frames += (len(self._seeds) + 1) * sum(map(declared_frames, self._clips))
 
     def __iter__(self) -> Iterator[None]:
         with _one_thread():
@@ -359,15 +357,6 @@ def _seed(path: Path) -> int:
     return crc32(path.stem.encode())
 
 
-def _frame_count(path: Path) -> int:
-    """As far as it is known beforehand. What cannot be read is told when its turn comes."""
-    try:
-        with VideoFile(path, path.stem) as source:
-            return source.frame_count or 0
-    except SourceError:
-        return 0
-
-
 def _calm_stretches(path: Path) -> list[range]:
     """Places of the frames of a video in which its first face is calm."""
     with VideoFile(path, path.stem) as source, FaceMesh() as mesh:
@@ -379,7 +368,7 @@ def _calm_stretches(path: Path) -> list[range]:
 def _group(by_method: Mapping[str, Tally]) -> dict[str, Any]:
     any_method = next(iter(by_method.values()))
     return {
-        "expressions": {kind: sum(sight.type == kind for sight in any_method.sights) for kind in KINDS},
+        "expressions": {kind: sum(sight.type == kind for sight in any_method.sights) for kind in EXPRESSION_TYPES},
         "minutes_without": round(any_method.alarmless_s / 60, 2),
         "methods": {name: one.figures() for name, one in by_method.items()},
     }
@@ -403,7 +392,7 @@ def to_rich(figures: Mapping[str, Any]) -> Table:
 
 
 def _caption() -> str:
-    micro, macro = (", ".join(bin_name(*one) for one in BINS_IOD[kind]) for kind in KINDS)
+    micro, macro = (", ".join(bin_name(*one) for one in BINS_IOD[kind]) for kind in EXPRESSION_TYPES)
     return (
         "alarms: micro / macro a minute where nothing is shown; of micro, of macro: share that is hit, in %, by peak "
         f"displacement in % of the IOD ({micro}; {macro}); on/off: median error of onset and offset of hits, in ms"
@@ -413,7 +402,7 @@ def _caption() -> str:
 def _cells(one: Mapping[str, Any]) -> Iterator[str]:
     yield from (_decimals(f1, 2) for f1 in one["f1"].values())
     yield "/".join(_decimals(rate, 1) for rate in one["false_alarms_per_minute"].values())
-    for kind in KINDS:
+    for kind in EXPRESSION_TYPES:
         yield " ".join(f"{_percent(hit, of):>3}" for hit, of in one["hit_of_shown"][kind].values())
     yield "/".join(_decimals(one[f"{edge}_error_ms"], 0) for edge in ("onset", "offset"))
 

@@ -255,6 +255,15 @@ def _be_quiet() -> None:
     cv2.setLogLevel(0)
 
 
+def declared_frames(path: Path) -> int:
+    """How many frames a video says it holds; 0 where it does not say, or cannot be read."""
+    try:
+        with VideoFile(path, path.stem) as source:
+            return source.frame_count or 0
+    except SourceError:
+        return 0
+
+
 def _pictures(capture: cv2.VideoCapture) -> Iterator[_Picture]:
     """Pictures until one cannot be read. OpenCV allocates each anew, so that each may go to another thread."""
     while True:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from livespot.action_units import BLINK, EXPRESSIONS, SkinField, backward, course
+from livespot.action_units import BLINK, EXPRESSIONS, SkinField, backward, course, raised_cosine
 from livespot.capture.source import in_real_time
 from livespot.errors import SourceError
 from livespot.landmarks import EYE_OUTER_LEFT, EYE_OUTER_RIGHT, FaceMesh, inter_ocular_px
@@ -304,8 +304,7 @@ def _fade(position_px: NDArray[np.float64], length_px: float, stiff_px: tuple[fl
     """1 between the two positions `stiff_px`, falling smoothly to 0 at 0 and at `length_px`."""
     begin_px, end_px = stiff_px
     share = np.minimum(position_px / begin_px, (length_px - position_px) / (length_px - end_px)).clip(0, 1)
-    faded: NDArray[np.float64] = 0.5 - 0.5 * np.cos(np.pi * share)
-    return faded
+    return raised_cosine(share)
 
 
 def scene_of(

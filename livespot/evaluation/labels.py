@@ -16,9 +16,7 @@ from typing import TypeAlias
 
 from livespot.errors import LivespotError
 from livespot.evaluation.matching import Interval
-from livespot.records import ExpressionType
-
-KINDS: tuple[ExpressionType, ExpressionType] = ("micro", "macro")
+from livespot.records import EXPRESSION_TYPES, ExpressionType
 
 LABEL_COLUMNS = ("video", "subject", "fps", "type", "onset", "apex", "offset")
 PREDICTION_COLUMNS = ("video", "type", "onset", "offset")
@@ -196,9 +194,9 @@ def _labelled(number: int, row: Row, problems: Problems) -> Span | None:
 
 
 def _span(number: int, row: Row, problems: Problems) -> Span | None:
-    kind = next((kind for kind in KINDS if kind == row["type"]), None)
+    kind = next((kind for kind in EXPRESSION_TYPES if kind == row["type"]), None)
     if kind is None:
-        problems.add(number, f"type {row['type'] or 'is empty'}: expected {' or '.join(KINDS)}")
+        problems.add(number, f"type {row['type'] or 'is empty'}: expected {' or '.join(EXPRESSION_TYPES)}")
     onset, offset = _whole(number, row, "onset", problems), _whole(number, row, "offset", problems)
     if onset is not None and offset is not None and onset > offset:
         problems.add(number, f"onset {onset} is after offset {offset}")

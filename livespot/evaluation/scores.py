@@ -17,10 +17,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from livespot.errors import SettingsError
-from livespot.evaluation.labels import KINDS, Span, Video
+from livespot.evaluation.labels import Span, Video
 from livespot.evaluation.matching import HIT_IOU, RULES, Counts, Matching, Overlap, Rule, assign, overlaps
 from livespot.evaluation.segments import FrameScore, frame_score
-from livespot.records import ExpressionType
+from livespot.records import EXPRESSION_TYPES, ExpressionType
 
 Result: TypeAlias = Literal["TP", "FP", "FN", "-"]
 """A dash is a prediction that the rule does not count."""
@@ -96,7 +96,7 @@ class Duel:
         hit = [self.truths[truth].type for truth, _ in found.pairs]
         false = [self.predictions[seen].type for seen in found.false]
         missed = [self.truths[truth].type for truth in found.missed]
-        return Tally(*(Counts(hit.count(kind), false.count(kind), missed.count(kind)) for kind in KINDS))
+        return Tally(*(Counts(hit.count(kind), false.count(kind), missed.count(kind)) for kind in EXPRESSION_TYPES))
 
     def _assign(self, rule: Rule, iou: float) -> Matching:
         return assign(self.shared, len(self.truths), len(self.predictions), rule, iou)
@@ -202,7 +202,9 @@ def named_rule(name: str) -> Rule:
 def tally(outcomes: Iterable[Outcome]) -> Tally:
     """Counts of both classes."""
     results = [(outcome.type, outcome.result) for outcome in outcomes]
-    return Tally(*(Counts(*(results.count((kind, result)) for result in ("TP", "FP", "FN"))) for kind in KINDS))
+    return Tally(
+        *(Counts(*(results.count((kind, result)) for result in ("TP", "FP", "FN"))) for kind in EXPRESSION_TYPES)
+    )
 
 
 def subjects(scored: Iterable[Scored]) -> dict[str, Tally]:
@@ -250,7 +252,7 @@ def _error(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Error:
 
 
 def _score(video: Video, predictions: tuple[Span, ...], rule: Rule) -> Scored:
-    groups = [[kind] for kind in KINDS] if rule.by_class else [KINDS]
+    groups = [[kind] for kind in EXPRESSION_TYPES] if rule.by_class else [EXPRESSION_TYPES]
     duels = tuple(_duel(video.truths, predictions, kinds, rule) for kinds in groups)
     return Scored(video, predictions, duels, tuple(one for duel in duels for one in duel.outcomes(rule)))
 

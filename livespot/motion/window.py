@@ -7,6 +7,8 @@
 Cells are counted from the first frame on, so all frames within one cell see the same window.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +45,7 @@ class MotionWindow:
         elif passed:
             cells = self._cells(passed)
             before = self._at_rest(cells) if passed.start == 1 else self._window
-            self._window = self._continued(before, _channels(cells))
+            self._window = self._continued(before, channels(cells).T)
         return self._window
 
     def flush(self) -> list[Window]:
@@ -75,11 +77,11 @@ class MotionWindow:
 
     def _at_rest(self, cells: Array) -> Window:
         """A window of nothing but the earliest of some cells."""
-        return np.repeat(_channels(cells[:1]), self._shape[1], axis=1)
+        return np.repeat(channels(cells[:1]).T, self._shape[1], axis=1)
 
 
-def _channels(cells: Array) -> Window:
-    """(channels, cells) of paths (cells, columns), with the standard error in place of its square."""
-    channels = cells.T.astype(np.float32)
-    channels[NOISE] = np.sqrt(np.maximum(channels[NOISE], 0))  # a difference of long sums may fall below nothing
-    return channels
+def channels(cells: NDArray[Any]) -> Window:
+    """(T, channels) of cells (T, columns) of a path: with the standard error in place of its square."""
+    paths = cells.astype(np.float32)
+    paths[:, NOISE] = np.sqrt(np.maximum(paths[:, NOISE], 0))  # a difference of long sums may fall below nothing
+    return paths

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from livespot.nets.yap2022 import DIFFERENCE_GAIN, Block, ResidualDense, SeparableBlock
-from livespot.records import CROP_PX, ClipSpec
+from livespot.nets.yap2022 import Block, PairEncoder, ResidualDense
+from livespot.records import ClipSpec
 
 LOOKAHEAD_S = 0.4
 CLIP = ClipSpec((0.1, 0.25, 0.5, 0.9, 1.6), lookahead_s=LOOKAHEAD_S)
@@ -45,22 +45,18 @@ class LightSettings:
     dense_dropout: float = 0.1
 
 
-class Light(nn.Module):
+class Light(PairEncoder):
     """Clips (N, 5, 2, 112, 112) to probabilities (N, 2), micro and macro."""
 
     def __init__(self, settings: LightSettings | None = None) -> None:
-        super().__init__()
         settings = settings or LightSettings()
-        first, second, third = settings.blocks
-        self.first = SeparableBlock(2, settings.stem_filters, first, 0.0, first=True)
-        self.second = SeparableBlock(first.features, first.features, second, 0.0)
-        self.third = SeparableBlock(second.features, second.features, third, 0.0)
+        super().__init__(len(CLIP.references_s), settings.stem_filters, settings.blocks, 0.0)
+        third = settings.blocks[-1]
         self.motion = nn.Conv2d(third.features, 2, 1)
         self.streams = nn.ModuleList(
             nn.Conv2d((stream.stop - stream.start) * third.features, settings.joined, 1) for stream in STREAMS
         )
-        cells = CROP_PX // (first.stride_px * second.stride_px * third.stride_px)
-        places = (len(STREAMS) * settings.joined, cells, cells)
+        places = (len(STREAMS) * settings.joined, self.cells, self.cells)
         self.place_bias = nn.Parameter(torch.zeros(places))
         self.place_weight = nn.Parameter(torch.randn(places))
         self.even_out = nn.BatchNorm1d(places[0])
@@ -71,24 +67,10 @@ class Light(nn.Module):
         """Probabilities (N, 2)."""
         return torch.sigmoid(self.logits(self.measure(clips)))
 
-    def measure(self, clips: Tensor) -> Tensor:
-        """Last feature map before its activation, (N * pairs, features, cells, cells)."""
-        reference, newest = torch.split(clips.flatten(0, 1), 1, dim=1)  # (N * pairs, 1, 112, 112) each
-        pairs = torch.cat(((reference + newest) / 2, DIFFERENCE_GAIN * (newest - reference)), dim=1)
-        pairs = torch.relu(self.first(pairs))  # (.., 28, 28)
-        pairs = torch.relu(self.second(pairs))  # (.., 14, 14)
-        features: Tensor = self.third(pairs)
-        return features
-
     def logits(self, features: Tensor) -> Tensor:
         """Judgement (N, 2) before the sigmoid."""
-        apart = torch.relu(features).reshape(-1, len(CLIP.references_s), *features.shape[1:])
+        apart = torch.relu(features).reshape(-1, self.pairs, *features.shape[1:])
         joined = [join(apart[:, of].flatten(1, 2)) for of, join in zip(STREAMS, self.streams, strict=True)]
         placed = torch.relu(torch.cat(joined, dim=1) + self.place_bias) * self.place_weight
         judged: Tensor = self.judge(torch.relu(self.residual(self.even_out(placed.mean((2, 3))))))
         return judged
-
-    def displacement_px(self, features: Tensor) -> Tensor:
-        """Training only: displacement (N, pairs, 2, cells, cells) from each reference to the newest frame."""
-        motion: Tensor = self.motion(features)
-        return motion.reshape(-1, len(CLIP.references_s), *motion.shape[1:])

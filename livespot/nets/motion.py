@@ -33,7 +33,7 @@ NOISE_CELLS = 16
 
 
 @dataclass(frozen=True)
-class MotionSettings:
+class MotionNetSettings:
     """Shape of the network."""
 
     levels: int = 7
@@ -51,9 +51,9 @@ class MotionSettings:
 class MotionNet(nn.Module):
     """Paths (N, 85, T) to probabilities."""
 
-    def __init__(self, settings: MotionSettings | None = None) -> None:
+    def __init__(self, settings: MotionNetSettings | None = None) -> None:
         super().__init__()
-        self.settings = settings = settings or MotionSettings()
+        self.settings = settings = settings or MotionNetSettings()
         self.filters = nn.ParameterList(
             nn.Parameter(torch.randn(settings.filters, MOVING, settings.taps) / (MOVING * settings.taps) ** 0.5)
             for _ in range(settings.levels)

@@ -87,6 +87,36 @@ class SeparableBlock(nn.Module):
         return features
 
 
+class PairEncoder(nn.Module):
+    """Three blocks that every pair goes through, with the same weights: `measure`. What measures is told by `motion`."""
+
+    motion: nn.Conv2d
+    """Training only: features of a cell to its displacement."""
+
+    def __init__(self, pairs: int, stem_filters: int, blocks: tuple[Block, Block, Block], dropout: float) -> None:
+        super().__init__()
+        first, second, third = blocks
+        self.pairs = pairs
+        self.first = SeparableBlock(2, stem_filters, first, dropout, first=True)
+        self.second = SeparableBlock(first.features, first.features, second, dropout)
+        self.third = SeparableBlock(second.features, second.features, third, dropout)
+        self.cells = CROP_PX // (first.stride_px * second.stride_px * third.stride_px)
+
+    def measure(self, clips: Tensor) -> Tensor:
+        """Last feature map before its activation, (N * pairs, features, cells, cells), of (N, pairs, 2, 112, 112)."""
+        reference, current = torch.split(clips.flatten(0, 1), 1, dim=1)  # (N * pairs, 1, 112, 112) each
+        pairs = torch.cat(((reference + current) / 2, DIFFERENCE_GAIN * (current - reference)), dim=1)
+        pairs = torch.relu(self.first(pairs))  # (.., 28, 28)
+        pairs = torch.relu(self.second(pairs))  # (.., 14, 14)
+        features: Tensor = self.third(pairs)
+        return features
+
+    def displacement_px(self, features: Tensor) -> Tensor:
+        """Training only: displacement (N, pairs, 2, cells, cells) from reference to current frame."""
+        motion: Tensor = self.motion(features)
+        return motion.reshape(-1, self.pairs, *motion.shape[1:])
+
+
 class ResidualDense(nn.Module):
     """Two fully connected layers with a skip."""
 
@@ -100,17 +130,13 @@ class ResidualDense(nn.Module):
         return changed
 
 
-class Yap2022(nn.Module):
+class Yap2022(PairEncoder):
     """Clips (N, 2, 2, 112, 112) to probabilities (N, 2), micro and macro."""
 
     def __init__(self, settings: Yap2022Settings | None = None) -> None:
-        super().__init__()
         settings = settings or Yap2022Settings()
-        first, second, third = settings.blocks
-        self.first = SeparableBlock(2, settings.stem_filters, first, settings.dropout, first=True)
-        self.second = SeparableBlock(first.features, first.features, second, settings.dropout)
-        self.third = SeparableBlock(second.features, second.features, third, settings.dropout)
-        self.cells = CROP_PX // (first.stride_px * second.stride_px * third.stride_px)
+        super().__init__(len(CLIP.references_s), settings.stem_filters, settings.blocks, settings.dropout)
+        third = settings.blocks[-1]
         places = (third.features, self.cells, self.cells)
         self.place_bias = nn.Parameter(torch.zeros(places))
         self.place_weight = nn.Parameter(torch.randn(places))
@@ -124,15 +150,6 @@ class Yap2022(nn.Module):
         """Probabilities (N, 2)."""
         return torch.sigmoid(self.logits(self.measure(clips)))
 
-    def measure(self, clips: Tensor) -> Tensor:
-        """Last feature map before its activation, (N * streams, features, cells, cells)."""
-        reference, current = torch.split(clips.flatten(0, 1), 1, dim=1)  # (N * streams, 1, 112, 112) each
-        pairs = torch.cat(((reference + current) / 2, DIFFERENCE_GAIN * (current - reference)), dim=1)
-        pairs = torch.relu(self.first(pairs))  # (.., 28, 28)
-        pairs = torch.relu(self.second(pairs))  # (.., 14, 14)
-        features: Tensor = self.third(pairs)
-        return features
-
     def logits(self, features: Tensor) -> Tensor:
         """Judgement (N, 2) before the sigmoid."""
         placed = torch.relu(features + self.place_bias) * self.place_weight
@@ -140,8 +157,3 @@ class Yap2022(nn.Module):
         both = self.even_out(pooled.reshape(-1, self.judge.in_features))  # (N, streams * features)
         judged: Tensor = self.judge(torch.relu(self.residual(both)))
         return judged
-
-    def displacement_px(self, features: Tensor) -> Tensor:
-        """Training only: displacement (N, streams, 2, cells, cells) from reference to current frame."""
-        motion: Tensor = self.motion(features)
-        return motion.reshape(-1, len(CLIP.references_s), *motion.shape[1:])

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespot.landmarks import apply, compose, invert
+from livespot.synth.draws import log_uniform
 
 SHADE_STEP_PX = 4
 """Lamp, shadow and flicker are drawn on every so many pixels: their edges are wider than that."""
@@ -274,7 +275,7 @@ def _switched(rng: np.random.Generator, moments_s: list[float], fps: float, reci
 
 
 def _exposed(rng: np.random.Generator, moments_s: list[float], recipe: FilmingRecipe) -> _Steps:
-    gains = np.array([_log_uniform(rng, recipe.exposure_gain) for _ in moments_s])
+    gains = np.array([log_uniform(rng, recipe.exposure_gain) for _ in moments_s])
     return _Steps(np.array(moments_s), rng.uniform(*recipe.exposure_s, len(moments_s)), gains)
 
 
@@ -330,7 +331,7 @@ class _Flicker:
     """A lamp on the mains shines twice in each period; the camera sees that at moments of its own."""
 
     def __init__(self, rng: np.random.Generator, fps: float, recipe: FilmingRecipe) -> None:
-        self._depth = _log_uniform(rng, recipe.flicker_depth)
+        self._depth = log_uniform(rng, recipe.flicker_depth)
         self._hz = 2 * rng.choice(recipe.mains_hz) * (1 + recipe.mains_error * rng.uniform(-1, 1))
         self._phase_rad = rng.uniform(0, 2 * np.pi)
         self._readout_s = rng.uniform(*recipe.readout) / fps
@@ -371,8 +372,8 @@ def _shadows(rng: np.random.Generator, video: _Video, recipe: FilmingRecipe) -> 
     shadows = []
     for middle_s in video.moments_s(rng, recipe.shadow_every_s):
         angle = rng.uniform(0, 2 * np.pi)
-        half_iod, speed_iod_s = _log_uniform(rng, recipe.shadow_half_iod), _log_uniform(rng, recipe.shadow_iod_s)
-        soft_iod, depth = _log_uniform(rng, recipe.shadow_soft_iod), rng.uniform(*recipe.shadow_depth)
+        half_iod, speed_iod_s = log_uniform(rng, recipe.shadow_half_iod), log_uniform(rng, recipe.shadow_iod_s)
+        soft_iod, depth = log_uniform(rng, recipe.shadow_soft_iod), rng.uniform(*recipe.shadow_depth)
         direction = (float(np.cos(angle)), float(np.sin(angle)))
         shadows.append(_Shadow(middle_s, direction, speed_iod_s, half_iod, soft_iod, depth, video.away_iod))
     return shadows
@@ -653,7 +654,3 @@ def _to_picture(eyes_px: NDArray[np.float64]) -> NDArray[np.float64]:
     """(2, 3) from IOD, measured from between the eyes to the right and down the face, to the picture's pixels."""
     (dx, dy), (x, y) = eyes_px[1] - eyes_px[0], eyes_px.mean(axis=0)
     return np.array([[dx, -dy, x], [dy, dx, y]], np.float64)
-
-
-def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
-    return float(np.exp(rng.uniform(*np.log(bounds))))

@@ -23,6 +23,7 @@ from livespot.errors import SourceError
 from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, FaceMesh, crop_transform
 from livespot.normalise import local_contrast
 from livespot.records import CROP_PX, ClipSpec, ShapesInRepr
+from livespot.synth.draws import log_uniform
 
 TRUTH_CELLS = 14
 """Side of the grid of true displacements: 8 px a cell, as the network's last feature map."""
@@ -209,11 +210,11 @@ def _expression(
     running: float,
 ) -> Movement:
     name = list(EXPRESSIONS)[rng.integers(len(EXPRESSIONS))]
-    length_s = _log_uniform(rng, duration_s)
+    length_s = log_uniform(rng, duration_s)
     over_s = rng.uniform(0, length_s) if rng.random() < running else length_s + rng.uniform(0, 1.0)
     hold_s = length_s * rng.uniform(0, 0.4) * (rng.random() < 0.5)
     apex_s = (length_s - hold_s) * rng.uniform(0.3, 0.6) - over_s
-    intensities = skin.scaled(EXPRESSIONS[name], _log_uniform(rng, amplitude_iod))
+    intensities = skin.scaled(EXPRESSIONS[name], log_uniform(rng, amplitude_iod))
     return Movement(intensities, -over_s, apex_s, length_s - over_s, hold_s)
 
 
@@ -225,7 +226,7 @@ def _blink(rng: np.random.Generator, skin: SkinField) -> Movement:
 
 def _syllable(rng: np.random.Generator, skin: SkinField, recipe: Recipe) -> Movement:
     length_s, onset_s = rng.uniform(0.15, 0.5), rng.uniform(-1.5, 0.2)
-    intensities = skin.scaled(TALK[rng.integers(len(TALK))], _log_uniform(rng, recipe.talk_iod))
+    intensities = skin.scaled(TALK[rng.integers(len(TALK))], log_uniform(rng, recipe.talk_iod))
     return Movement(intensities, onset_s, onset_s + length_s / 2, onset_s + length_s)
 
 
@@ -244,7 +245,7 @@ class _Sample:
         self._outside = 1 - face_share(*self._face_iod)
         self._sway_px = recipe.sway_px * rng.uniform(0, 1) * (rng.random() < recipe.sway)
         self._image = _blurred(portrait.image, rng.uniform(*recipe.blur_px))
-        self._noise = (_log_uniform(rng, recipe.noise_levels), rng.integers(len(NOISE_GRAIN_PX)))
+        self._noise = (log_uniform(rng, recipe.noise_levels), rng.integers(len(NOISE_GRAIN_PX)))
         self._gain, self._gamma = rng.uniform(*recipe.contrast, 2)
         self._steadiness = rng.uniform(*recipe.jitter_px) * (3.0 if rng.random() < recipe.unsteady else 1.0)
         self._turn = np.radians(recipe.turn_deg) * rng.uniform(0, 1) * (rng.random() < recipe.turn)
@@ -378,7 +379,3 @@ def _cells(motion_px: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean motion (2, cells, cells) of a coarse field (rows, columns, 2)."""
     cells = cv2.resize(motion_px, (TRUTH_CELLS, TRUTH_CELLS), interpolation=cv2.INTER_AREA)
     return cells.transpose(2, 0, 1).astype(np.float32)
-
-
-def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
-    return float(np.exp(rng.uniform(*np.log(bounds))))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
-from livespot.action_units import UNITS, Push, SkinField
+from livespot.action_units import UNITS, Push, SkinField, raised_cosine
 from livespot.capture.virtual import FINER, HEIGHT_PX, WIDTH_PX, Expression, read_portrait, scene_of
 from livespot.errors import SourceError
 from livespot.landmarks import EYE_OUTER_LEFT, EYE_OUTER_RIGHT, FaceMesh, inter_ocular_px
@@ -208,12 +208,12 @@ class _Face:
         """On the grid: the share (.., 1) that moves with the head, depth, and its slopes (.., 2)."""
         middle = np.array([0.0, FACE_MIDDLE_IOD])
         beyond = np.linalg.norm((self._rest_iod - middle) / FACE_IOD, axis=-1) - 1
-        share = _smooth((1 - beyond / FADE_IOD).clip(0, 1))
+        share = raised_cosine((1 - beyond / FADE_IOD).clip(0, 1))
         points_iod = (self._landmarks - self._middle_px) / self._iod_px
         known = slice(0, LANDMARKS, DEPTH_EVERY)
         fit = RBFInterpolator(points_iod[known], depth_iod[known], kernel="linear", smoothing=0.3)
         depth = fit(self._rest_iod.reshape(-1, 2)).reshape(share.shape).clip(-BACK_IOD, 1.5 * BACK_IOD)
-        inside = _smooth((1 - (beyond + 0.2) / 0.4).clip(0, 1))
+        inside = raised_cosine((1 - (beyond + 0.2) / 0.4).clip(0, 1))
         depth = cv2.GaussianBlur(inside * depth + (1 - inside) * BACK_IOD, (0, 0), 1.0)
         spacing_iod = np.array(self.skin.spacing_px) / self._iod_px
         down, across = np.gradient(depth)
@@ -321,7 +321,3 @@ def _rotation(yaw_rad: float, pitch_rad: float, roll_rad: float) -> Points:
     pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
     return np.asarray(roll @ pitch @ yaw)
-
-
-def _smooth(share: Points) -> Points:
-    return np.asarray(0.5 - 0.5 * np.cos(np.pi * share))

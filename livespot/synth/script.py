@@ -7,16 +7,17 @@ Nothing here knows of pictures. Amplitudes are peak displacements of the skin in
     unlabelled   blinks, gaze, talking, swallowing, slow drift of the neutral face; sway, turns and nods of the head
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livespot.action_units import EXPRESSIONS, UNITS
+from livespot.action_units import EXPRESSIONS, UNITS, raised_cosine
 from livespot.capture.virtual import Expression
 from livespot.records import ExpressionType
+from livespot.synth.draws import log_uniform, pick
 
 Array: TypeAlias = NDArray[np.float64]
 Range: TypeAlias = tuple[float, float]
@@ -111,7 +112,7 @@ class Movement:
         """How much of it is there, (T,) in [0, 1]; zero outside [onset, offset)."""
         rise = ((times_s - self.onset_s) / (self.apex_s - self.onset_s)).clip(0, 1)
         fall = ((self.offset_s - times_s) / (self.offset_s - self.fall_s)).clip(0, 1)
-        return np.asarray(_smooth(rise) ** self.rise_power * _smooth(fall) ** self.fall_power)
+        return np.asarray(raised_cosine(rise) ** self.rise_power * raised_cosine(fall) ** self.fall_power)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Turn:
 
     def share(self, times_s: Array) -> Array:
         """How much of it is done, (T,) in [0, 1]."""
-        return _smooth(((times_s - self.begin_s) / self.length_s).clip(0, 1))
+        return raised_cosine(((times_s - self.begin_s) / self.length_s).clip(0, 1))
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,9 @@ class Expressions:
         end_s = 0.0
         while True:
             kind: ExpressionType = "micro" if rng.random() < 0.5 else "macro"
-            onset_s = end_s + _log_uniform(rng, recipe.pause_s)
-            length_s = _log_uniform(rng, recipe.micro_s if kind == "micro" else recipe.macro_s)
-            amplitude_iod = _log_uniform(rng, recipe.micro_iod if kind == "micro" else recipe.macro_iod)
+            onset_s = end_s + log_uniform(rng, recipe.pause_s)
+            length_s = log_uniform(rng, recipe.micro_s if kind == "micro" else recipe.macro_s)
+            amplitude_iod = log_uniform(rng, recipe.micro_iod if kind == "micro" else recipe.macro_iod)
             end_s = onset_s + length_s
             if end_s > self.seconds - recipe.pause_s[0]:
                 return
@@ -179,7 +180,7 @@ class Expressions:
     def _combination(self, rng: np.random.Generator, amplitude_iod: float, speaking: bool) -> dict[str, float]:
         """Units that move together, scaled to the amplitude; while the mouth speaks, of the upper face."""
         if rng.random() < self.recipe.of_life:
-            shares = dict(_pick(rng, [one for one in EXPRESSIONS.values() if not speaking or set(one) <= UPPER]))
+            shares = dict(pick(rng, [one for one in EXPRESSIONS.values() if not speaking or set(one) <= UPPER]))
         else:
             units = [name for name in NAMES if name in (UPPER if speaking else SHOWN)]
             shares = {str(name): 1.0 for name in rng.choice(units, rng.integers(1, 4), replace=False)}
@@ -240,17 +241,17 @@ class Script:
             sides = {f"{unit}_{side}": size for unit, size in (("blink", depth), ("AU7", drag)) for side in SIDES}
             yield Movement(sides, begin_s, apex_s, fall_s, begin_s + length_s)
             twice = rng.random() < 0.15
-            begin_s += length_s + (rng.uniform(0.02, 0.2) if twice else _log_uniform(rng, self._recipe.blink_every_s))
+            begin_s += length_s + (rng.uniform(0.02, 0.2) if twice else log_uniform(rng, self._recipe.blink_every_s))
 
     def _gazes(self, rng: np.random.Generator) -> Iterator[Movement]:
         """Looks elsewhere and back; the lids follow a look up or down."""
         if rng.random() >= self._recipe.gaze:
             return
         begin_s = 0.0
-        while (begin_s := begin_s + _log_uniform(rng, self._recipe.gaze_every_s)) < self._seconds:
+        while (begin_s := begin_s + log_uniform(rng, self._recipe.gaze_every_s)) < self._seconds:
             farthest_iod = self._recipe.gaze_iod
             aside, down = rng.normal(0, farthest_iod / 2, 2).clip(-farthest_iod, farthest_iod)
-            length_s, saccade_s = _log_uniform(rng, self._recipe.gaze_every_s) + 0.1, rng.uniform(0.03, 0.08)
+            length_s, saccade_s = log_uniform(rng, self._recipe.gaze_every_s) + 0.1, rng.uniform(0.03, 0.08)
             looks = {"gaze_x": aside, "gaze_y": down / 2, "blink_left": down / 2, "blink_right": down / 2}
             end_s = begin_s + length_s
             yield Movement(looks, begin_s, begin_s + saccade_s, end_s - saccade_s, end_s)
@@ -260,7 +261,7 @@ class Script:
         """Stretches of syllables, each a viseme that melts into the next."""
         if rng.random() >= self._recipe.talking:
             return
-        loud_iod = _log_uniform(rng, self._recipe.talk_iod)
+        loud_iod = log_uniform(rng, self._recipe.talk_iod)
         begin_s = rng.uniform(0, self._recipe.talk_s[1])
         while begin_s < self._seconds:
             end_s = begin_s + rng.uniform(*self._recipe.talk_s)
@@ -268,7 +269,7 @@ class Script:
             while begin_s < end_s:
                 length_s = rng.uniform(*self._recipe.syllable_s)
                 peak_iod = loud_iod * float(np.exp(rng.normal(0, 0.5)))
-                units = self._peaks.scaled(_pick(rng, VISEMES), peak_iod)
+                units = self._peaks.scaled(pick(rng, VISEMES), peak_iod)
                 middle_s = begin_s + length_s * rng.uniform(0.3, 0.7)
                 yield Movement(units, begin_s - 0.3 * length_s, middle_s, middle_s, begin_s + 1.3 * length_s)
                 begin_s += length_s * rng.uniform(0.8, 1.3)
@@ -278,7 +279,7 @@ class Script:
         begin_s = 0.0
         while (begin_s := begin_s + rng.exponential(self._recipe.swallow_every_s)) < self._seconds:
             length_s = rng.uniform(0.6, 1.4)
-            units = self._peaks.scaled(SWALLOW, _log_uniform(rng, self._recipe.swallow_iod))
+            units = self._peaks.scaled(SWALLOW, log_uniform(rng, self._recipe.swallow_iod))
             yield Movement(units, begin_s, begin_s + 0.4 * length_s, begin_s + 0.6 * length_s, begin_s + length_s)
 
     def _drifts(self, rng: np.random.Generator) -> Iterator[Movement]:
@@ -286,9 +287,7 @@ class Script:
         begin_s = -self._recipe.drift_s[1]
         while begin_s < self._seconds:
             length_s = rng.uniform(*self._recipe.drift_s)
-            units = self._peaks.scaled(
-                _pick(rng, list(EXPRESSIONS.values())), _log_uniform(rng, self._recipe.drift_iod)
-            )
+            units = self._peaks.scaled(pick(rng, list(EXPRESSIONS.values())), log_uniform(rng, self._recipe.drift_iod))
             yield Movement(units, begin_s, begin_s + length_s / 2, begin_s + length_s / 2, begin_s + length_s)
             begin_s += rng.uniform(0.3, 1.0) * length_s
 
@@ -308,13 +307,13 @@ class Script:
         while begin_s < self._seconds:
             axis = int(rng.integers(3))
             towards = -1 if rng.random() < 0.5 + 2 * pose[axis] else 1
-            change = towards * _log_uniform(rng, recipe.turn_rad) * (0.4 if axis == 2 else 1)
+            change = towards * log_uniform(rng, recipe.turn_rad) * (0.4 if axis == 2 else 1)
             for _ in range(int(rng.integers(1, 4))):
-                length_s = _log_uniform(rng, recipe.turn_s)
+                length_s = log_uniform(rng, recipe.turn_s)
                 yield Turn(axis, change, begin_s, length_s)
                 pose[axis] += change
                 begin_s, change = begin_s + length_s, -change * rng.uniform(0.7, 1.1)
-            begin_s += _log_uniform(rng, recipe.turn_every_s)
+            begin_s += log_uniform(rng, recipe.turn_every_s)
 
 
 class Peaks:
@@ -328,15 +327,3 @@ class Peaks:
         field = sum(share * self._fields[NAMES.index(name)] for name, share in shares.items())
         peak = float(np.linalg.norm(field, axis=-1).max())
         return {name: share * amplitude_iod / peak for name, share in shares.items()}
-
-
-def _pick(rng: np.random.Generator, choices: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    return choices[int(rng.integers(len(choices)))]
-
-
-def _smooth(share: Array) -> Array:
-    return np.asarray(0.5 - 0.5 * np.cos(np.pi * share))
-
-
-def _log_uniform(rng: np.random.Generator, bounds: Range) -> float:
-    return float(np.exp(rng.uniform(*np.log(bounds))))

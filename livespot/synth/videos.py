@@ -27,7 +27,6 @@ import json
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -43,7 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespot.action_units import EXPRESSIONS
-from livespot.capture.opencv import FPS_OTHERWISE, VideoFile
+from livespot.capture.opencv import FPS_OTHERWISE, VideoFile, declared_frames
 from livespot.capture.virtual import Expression
 from livespot.errors import LivespotError, SettingsError, SourceError
 from livespot.files import PICTURES, VIDEOS, files_in, replacing
@@ -247,12 +246,10 @@ def _check(folder: Path, settings: Row) -> None:
 
 
 def _frame_count(task: Task, order: Order) -> int:
-    """As far as it is known beforehand. What cannot be read is told when its turn comes."""
+    """As far as it is known beforehand."""
     if not task.filmed:
         return round(order.seconds * order.fps)
-    with suppress(SourceError), VideoFile(task.base, task.name) as source:
-        return source.frame_count or 0
-    return 0
+    return declared_frames(task.base)
 
 
 def _about(folder: Path, task: Task) -> Row | None:

@@ -12,9 +12,7 @@ from livespot.config import DecodeSettings
 from livespot.decode import Decoder
 from livespot.evaluation.matching import Counts, Interval, hits, match
 from livespot.export import PROVISIONAL
-from livespot.records import Calibration, ExpressionType, Scores
-
-KINDS: tuple[ExpressionType, ExpressionType] = ("micro", "macro")
+from livespot.records import EXPRESSION_TYPES, Calibration, ExpressionType, Scores
 
 CUTOFFS_HZ = (2.0, 3.0, 4.0, 6.0, 9.0)
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -76,7 +74,7 @@ def overall(by_class: dict[ExpressionType, Counts]) -> Counts:
 
 def counts(videos: Sequence[Video], calibration: Calibration) -> dict[ExpressionType, Counts]:
     """The official rule's counts of each class, summed over videos."""
-    total = dict.fromkeys(KINDS, Counts())
+    total = dict.fromkeys(EXPRESSION_TYPES, Counts())
     for video in videos:
         for kind, predictions in spotted(video, calibration).items():
             total[kind] += match(video.intervals(kind), predictions)
@@ -87,7 +85,7 @@ def spotted(video: Video, calibration: Calibration) -> dict[ExpressionType, list
     """Frames of what the decoder makes of the scores, both ends inclusive."""
     decoder = Decoder(DecodeSettings(), calibration, "video", 0)
     events = [event for scores in video.scores for event in decoder.push(scores)] + decoder.flush()
-    found: dict[ExpressionType, list[Interval]] = {kind: [] for kind in KINDS}
+    found: dict[ExpressionType, list[Interval]] = {kind: [] for kind in EXPRESSION_TYPES}
     for event in events:
         if event.last_frame is not None:
             found[event.type].append((event.onset_frame, event.last_frame))
@@ -114,7 +112,7 @@ def figures(test: Sequence[Video], calm: Sequence[Video], calibration: Calibrati
 
 def recall_by_amplitude(videos: Sequence[Video], calibration: Calibration) -> dict[ExpressionType, dict[str, str]]:
     """ "Hit of shown" for each stretch of peak displacement in IOD: one F1 hides that faint ones are missed."""
-    found: dict[ExpressionType, list[tuple[float, bool]]] = {kind: [] for kind in KINDS}
+    found: dict[ExpressionType, list[tuple[float, bool]]] = {kind: [] for kind in EXPRESSION_TYPES}
     for video in videos:
         for kind, predictions in spotted(video, calibration).items():
             amplitudes = [one.amplitude_iod for one in video.truth if one.type == kind]

@@ -11,7 +11,7 @@ Example i depends on the seed and on i alone, so training goes on where it was.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from livespot.capture.virtual import Expression
 from livespot.motion.regions import REGIONS
 from livespot.motion.search import COUNT, GRID_HZ, HEAD, MOVED, NOISE
+from livespot.motion.window import channels
 from livespot.records import ShapesInRepr
+from livespot.synth.draws import log_uniform, pick
 from livespot.synth.script import NAMES, Expressions, Movement, Peaks, Recipe
 from livespot.training.recordings import Kind, Recording, Response, Take, load, load_response
 from livespot.training.settings import PastingSettings
 
 Array: TypeAlias = NDArray[np.float32]
-One = TypeVar("One")
 
 REST_CELLS = 300
 """An example may begin so long before its base: what was before a face is watched is its earliest cell, repeated."""
@@ -99,13 +100,6 @@ def base(recording: Recording, kind: Kind) -> Base:
     return Base(paths, labels, kind)
 
 
-def channels(cells: Array) -> Array:
-    """(T, channels) of cells (T, columns): as `motion.window` tells them, with the error in place of its square."""
-    paths = cells.copy()
-    paths[:, NOISE] = np.sqrt(np.maximum(paths[:, NOISE], 0))
-    return paths
-
-
 def batch(step: int, size: int, length: int, of: Material, settings: PastingSettings, seed: int) -> Example:
     """The examples of a step, stacked: paths (N, channels, T), labels (N, T, 2), weights (N, T)."""
     rng = np.random.default_rng((seed, step))
@@ -116,17 +110,17 @@ def batch(step: int, size: int, length: int, of: Material, settings: PastingSett
 def example(rng: np.random.Generator, of: Material, length: int, settings: PastingSettings) -> Example:
     """One example of `length` cells."""
     kind = _kind(rng, of, settings)
-    drawn = _cut(rng, _pick(rng, of.bases[kind]), length, settings)
+    drawn = _cut(rng, pick(rng, of.bases[kind]), length, settings)
     if kind != "expressive":  # what is labelled would be no longer as large as it was drawn
-        drawn = drawn._replace(paths=_scaled(drawn.paths, _log_uniform(rng, settings.livelier)))
+        drawn = drawn._replace(paths=_scaled(drawn.paths, log_uniform(rng, settings.livelier)))
     if rng.random() < settings.mixed:
         drawn = _mixed(rng, drawn, of, settings)
     if not drawn.labels.any() or rng.random() < settings.into_expressive:
-        drawn = pasted(rng, drawn, _pick(rng, of.responses), settings)
+        drawn = pasted(rng, drawn, pick(rng, of.responses), settings)
     if rng.random() < settings.mirrored:
         drawn = drawn._replace(paths=mirrored(drawn.paths))
     if rng.random() < settings.noisy:
-        drawn = drawn._replace(paths=_noisier(rng, drawn.paths, _log_uniform(rng, settings.noise)))
+        drawn = drawn._replace(paths=_noisier(rng, drawn.paths, log_uniform(rng, settings.noise)))
     if rng.random() < settings.silenced:
         drawn = drawn._replace(paths=_silenced(rng, drawn.paths))
     return drawn
@@ -210,7 +204,7 @@ def _mixed(rng: np.random.Generator, drawn: Example, of: Material, settings: Pas
     others = [kind for kind in of.bases if kind != "expressive"]
     if not others:
         return drawn
-    other = _pick(rng, of.bases[others[int(rng.integers(len(others)))]]).paths
+    other = pick(rng, of.bases[others[int(rng.integers(len(others)))]]).paths
     begin = int(rng.integers(max(len(other) - len(drawn.paths), 1)))
     added = other[np.arange(begin, begin + len(drawn.paths)).clip(0, len(other) - 1)]
     share, paths = rng.uniform(*settings.mixed_share), drawn.paths.copy()
@@ -248,11 +242,3 @@ def _noisier(rng: np.random.Generator, paths: Array, more: float) -> Array:
 def _label(labels: Array, times_s: NDArray[np.float64], expression: Expression) -> None:
     shows = (times_s >= expression.onset_s) & (times_s < expression.offset_s)
     labels[shows, 0 if expression.type == "micro" else 1] = 1
-
-
-def _pick(rng: np.random.Generator, choices: Sequence[One]) -> One:
-    return choices[int(rng.integers(len(choices)))]
-
-
-def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
-    return float(np.exp(rng.uniform(*np.log(bounds))))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from livespot.config import load
 from livespot.errors import SettingsError
-from livespot.nets.motion import MotionSettings
+from livespot.nets.motion import MotionNetSettings
 from livespot.records import MAX_FPS
 
 Positive = Annotated[float, Field(gt=0)]
@@ -80,7 +80,7 @@ class MotionTrainSettings(_Settings):
     network: Literal["motion"]
     seed: int = Field(ge=0)
     validation_faces: Annotated[int, Field(ge=2)]
-    net: MotionSettings
+    net: MotionNetSettings
     recordings: RecordingSettings
     pasting: PastingSettings
     sequences_per_step: Count

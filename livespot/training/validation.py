@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from livespot.export import PROVISIONAL
+from livespot.motion.window import channels
 from livespot.nets.motion import MotionNet
 from livespot.nets.yap2022 import Yap2022
-from livespot.records import MOTION_HZ, Scores
+from livespot.records import EXPRESSION_TYPES, MOTION_HZ, Scores
 from livespot.synth.pairs import Batch, face_cells
-from livespot.training.events import KINDS, Video, choose, counts, overall
-from livespot.training.pasting import channels
+from livespot.training.events import Video, choose, counts, overall
 from livespot.training.recordings import PERFORMED, Recording, Take, load, of_kind
 
 FEW_THRESHOLDS = (0.3, 0.5, 0.7, 0.8, 0.9)
@@ -56,7 +56,7 @@ def validate_events(net: MotionNet, takes: Sequence[Take], folder: Path) -> dict
     found, alarms = counts([*expressive, *neutral], calibration), overall(counts(neutral, calibration))
     minutes = sum(video.seconds for video in neutral) / 60
     return {
-        **{f"{kind}_f1": found[kind].f1 for kind in KINDS},
+        **{f"{kind}_f1": found[kind].f1 for kind in EXPRESSION_TYPES},
         "f1": overall(found).f1,
         "false_alarms_per_minute": alarms.fp / minutes if minutes else 0.0,
     }

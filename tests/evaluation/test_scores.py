@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livespot.errors import SettingsError
-from livespot.evaluation.labels import KINDS, Span, Video
+from livespot.evaluation.labels import Span, Video
 from livespot.evaluation.matching import HIT_IOU, RULES, Counts
 from livespot.evaluation.scores import GROUPS, Evaluation, Tally, bootstrap, evaluate, tally
+from livespot.records import EXPRESSION_TYPES
 from tests.evaluation.tables import predictions, spans, videos
 
 RULE_NAMES = pytest.mark.parametrize("rule", RULES)
@@ -18,7 +19,7 @@ Side = dict[str, tuple[Span, ...]]
 SIDES = st.dictionaries(
     st.sampled_from(["s1_a", "s1_b", "s2_a", "s3_a"]),
     st.lists(
-        st.tuples(st.sampled_from(KINDS), st.integers(0, 40), st.integers(0, 15)).map(
+        st.tuples(st.sampled_from(EXPRESSION_TYPES), st.integers(0, 40), st.integers(0, 15)).map(
             lambda one: (one[0], one[1], one[1] + one[2])
         ),
         max_size=5,

@@ -9,10 +9,10 @@ import torch
 
 from livespot.buffer import ClipBuffer
 from livespot.motion.window import MotionWindow
-from livespot.nets.motion import DISPLACEMENTS, NOISES, MotionNet, MotionSettings
+from livespot.nets.motion import DISPLACEMENTS, NOISES, MotionNet, MotionNetSettings
 from livespot.records import MOTION_CHANNELS, MOTION_HZ, Clip, Face, Motion
 
-SMALL = MotionSettings(levels=4, taps=5, filters=3, width=6, dilations=(4, 8), dropout=0.2)
+SMALL = MotionNetSettings(levels=4, taps=5, filters=3, width=6, dilations=(4, 8), dropout=0.2)
 NOISE = slice(DISPLACEMENTS, DISPLACEMENTS + NOISES)
 
 
@@ -43,8 +43,8 @@ def clips(spec_of: MotionNet, fps: float, seconds: float) -> Iterator[Clip]:
         yield from buffer.push(face, motion=window.push(motion))
 
 
-@pytest.mark.parametrize("settings", [SMALL, replace(SMALL, dilations=(2, 4, 8)), MotionSettings()])
-def test_a_long_path_is_judged_as_its_windows_are(settings: MotionSettings) -> None:
+@pytest.mark.parametrize("settings", [SMALL, replace(SMALL, dilations=(2, 4, 8)), MotionNetSettings()])
+def test_a_long_path_is_judged_as_its_windows_are(settings: MotionNetSettings) -> None:
     torch.manual_seed(1)
     net = MotionNet(settings).eval()
     path = paths(net.cells + 7)

@@ -306,10 +306,12 @@ def stalled_camera() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/video"
-        released.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/video"
+        finally:
+            released.set()
+            server.shutdown()
+            thread.join()
 
 
 def test_a_second_ctrl_c_does_not_wait_for_a_camera_that_is_silent(tmp_path: Path, engine: str) -> None:

@@ -16,6 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from livespot.records import Frame, Gap
 
+HURRY_S = 0.5
+"""Ctrl-C waits no longer for a thread; one that has work takes milliseconds to end, one that waits ends with us."""
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 T = TypeVar("T")
@@ -41,8 +44,9 @@ class _Line(ABC, Generic[In, Out]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Waits for the thread, but not for long where Ctrl-C brings us here: a camera may be silent for ever."""
         self.stop()
-        self._thread.join()
+        self._thread.join(HURRY_S if isinstance(error, KeyboardInterrupt) else None)
 
     def __iter__(self) -> Iterator[Out]:
         """Items as they come, waiting for each, until the producer has ended or `stop` was called."""
@@ -123,7 +127,7 @@ class HandOver(_Line[T, T], Generic[T]):
     """Runs `items` in a thread and hands them on without loss: the producer waits while `capacity` items wait.
 
     A context manager: entering starts the thread; leaving stops, drains and joins it, even where the producer waits
-    for room. Whatever the producer raises is raised in the consumer, after the items before it. `ready` is notified
+    for room; leaving by Ctrl-C does not wait for a producer that is silent. Whatever the producer raises is raised in the consumer, after the items before it. `ready` is notified
     at each item and at the end, so that one consumer can wait for many hand-overs.
     """
 

@@ -53,9 +53,9 @@ class _Capturing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._capture is not None:
+        if self._capture is not None and not isinstance(error, KeyboardInterrupt):  # nobody waited for who reads it
             self._capture.release()
-            self._capture = None
+        self._capture = None
 
     @property
     def _opened(self) -> cv2.VideoCapture:

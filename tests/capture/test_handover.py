@@ -65,6 +65,25 @@ def test_leaving_ends_a_producer_that_waits_for_room() -> None:
     assert closed.is_set()
 
 
+def test_ctrl_c_does_not_wait_for_a_producer_that_is_silent() -> None:
+    began, released = threading.Event(), threading.Event()
+
+    def silent() -> Iterator[int]:
+        began.set()
+        released.wait(PATIENCE_S)
+        yield 1
+
+    with pytest.raises(KeyboardInterrupt):
+        try:
+            with HandOver(silent(), capacity=1, name="silent-producer"):
+                assert began.wait(PATIENCE_S)
+                raise KeyboardInterrupt
+        finally:
+            [producer] = [thread for thread in threading.enumerate() if thread.name == "silent-producer"]
+            released.set()
+            producer.join()
+
+
 def test_stopping_the_first_of_two_ends_the_second_too() -> None:
     silent = threading.Event()
 

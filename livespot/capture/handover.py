@@ -127,8 +127,9 @@ class HandOver(_Line[T, T], Generic[T]):
     """Runs `items` in a thread and hands them on without loss: the producer waits while `capacity` items wait.
 
     A context manager: entering starts the thread; leaving stops, drains and joins it, even where the producer waits
-    for room; leaving by Ctrl-C does not wait for a producer that is silent. Whatever the producer raises is raised in the consumer, after the items before it. `ready` is notified
-    at each item and at the end, so that one consumer can wait for many hand-overs.
+    for room; leaving by Ctrl-C does not wait for a producer that is silent. Whatever the producer raises is raised in
+    the consumer, after the items before it. `ready` is notified at each item and at the end, so that one consumer can
+    wait for many hand-overs.
     """
 
     def __init__(

@@ -88,7 +88,7 @@ class SeparableBlock(nn.Module):
 
 
 class PairEncoder(nn.Module):
-    """Three blocks that every pair goes through, with the same weights: `measure`. What measures is told by `motion`."""
+    """Three blocks that measure every pair of frames, with the same weights for all; `motion` tells what they see."""
 
     motion: nn.Conv2d
     """Training only: features of a cell to its displacement."""

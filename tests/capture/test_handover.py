@@ -73,15 +73,16 @@ def test_ctrl_c_does_not_wait_for_a_producer_that_is_silent() -> None:
         released.wait(PATIENCE_S)
         yield 1
 
+    def interrupted() -> None:
+        with HandOver(silent(), capacity=1, name="silent"):
+            assert began.wait(PATIENCE_S)
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        try:
-            with HandOver(silent(), capacity=1, name="silent-producer"):
-                assert began.wait(PATIENCE_S)
-                raise KeyboardInterrupt
-        finally:
-            [producer] = [thread for thread in threading.enumerate() if thread.name == "silent-producer"]
-            released.set()
-            producer.join()
+        interrupted()
+    [producer] = [thread for thread in threading.enumerate() if thread.name == "silent"]
+    released.set()
+    producer.join()
 
 
 def test_stopping_the_first_of_two_ends_the_second_too() -> None:

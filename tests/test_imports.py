@@ -13,7 +13,8 @@ LEVELS = (
     {"capture", "align", "normalise", "buffer", "infer", "decode", "publish", "nets", "motion"}
     | {"tables", "plot", "overlay"},
     {"methods"},
-    {"pipeline", "datasets", "evaluation", "synth", "export"},
+    {"pipeline", "evaluation", "synth", "export"},
+    {"datasets"},
     {"training", "doctor", "live", "spotting"},
     {"bench", "demo"},
     {"cli"},

@@ -1,7 +1,8 @@
 """What was labelled and what was predicted, read from tables. Every bad row is named before anything is scored.
 
-Labels are CSV: `video,subject,fps,type,onset,apex,offset`; a column `frames`, the video's length, is used where there
-is one. A row with type, onset, apex and offset empty says that a video has no expressions. Predictions are
+Labels are CSV: `video,subject,fps,type,onset,apex,offset`; the columns `frames`, the video's length, and `path`, where
+it lies, are used where there are any. A row with type, onset, apex and offset empty says that a video has no
+expressions. Every dataset comes down to such a table. Predictions are
 `video,type,onset,offset`, with a score if there is one, as CSV or as JSON lines: what `livespot spot --out` writes.
 Frames are 0-based, onset and offset inclusive. Other columns are ignored.
 """
@@ -9,13 +10,14 @@ Frames are 0-based, onset and offset inclusive. Other columns are ignored.
 import csv
 import json
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from livespot.errors import LivespotError
 from livespot.evaluation.matching import Interval
+from livespot.files import replacing
 from livespot.records import EXPRESSION_TYPES, ExpressionType
 
 LABEL_COLUMNS = ("video", "subject", "fps", "type", "onset", "apex", "offset")
@@ -42,6 +44,8 @@ class Span:
     offset: int
     type: ExpressionType
     score: float | None = field(default=None, compare=False)
+    apex: int | None = field(default=None, compare=False)
+    """Frame, where the labels say."""
 
     @property
     def frames(self) -> Interval:
@@ -60,6 +64,8 @@ class Video:
     """Frames, where the labels say."""
     truths: tuple[Span, ...] = ()
     """By time."""
+    path: Path | None = None
+    """A video file or a folder of frames, where the labels say."""
 
 
 @dataclass
@@ -98,6 +104,27 @@ def read_labels(path: Path) -> dict[str, Video]:
             _check_single(number, (video.name, span), seen, problems)
     problems.refuse()
     return {name: replace(video, truths=tuple(sorted(truths.get(name, ())))) for name, video in sorted(videos.items())}
+
+
+def write_labels(path: Path, videos: Iterable[Video]) -> None:
+    """Write what `read_labels` reads: a row for each expression, an empty one for a video without any.
+
+    Paths are written relative to the table's folder where they lie below it, so that the folder may be moved.
+    """
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow((*LABEL_COLUMNS, "frames", "path"))
+        for video in videos:
+            place = _relative(video.path, path.parent) if video.path else ""
+            about = (video.name, video.subject, f"{video.fps:.10g}" if video.fps else "")
+            for span in video.truths or (None,):
+                frames = (span.type, span.onset, span.apex, span.offset) if span else (None,) * 4
+                writer.writerow((*about, *frames, video.length, place))
+
+
+def _relative(path: Path, folder: Path) -> str:
+    inside = path.resolve().is_relative_to(folder.resolve())
+    return str(path.resolve().relative_to(folder.resolve()) if inside else path.resolve())
 
 
 def read_predictions(paths: Sequence[Path], videos: Mapping[str, Video]) -> dict[str, tuple[Span, ...]]:
@@ -181,16 +208,17 @@ def _has_all(header: Sequence[str], columns: Sequence[str], problems: Problems) 
 def _video(number: int, row: Row, problems: Problems) -> Video:
     name, subject = _text(number, row, "video", problems), _text(number, row, "subject", problems)
     length = _whole(number, row, "frames", problems) if row.get("frames") else None
-    return Video(name, subject, _fps(number, row, problems), length)
+    path = problems.path.parent / row["path"] if row.get("path") else None
+    return Video(name, subject, _fps(number, row, problems), length, path=path)
 
 
 def _labelled(number: int, row: Row, problems: Problems) -> Span | None:
     """None for a video that is said to have no expressions, too."""
     if not any(row[name] for name in ("type", "onset", "apex", "offset")):
         return None
-    if row["apex"]:
-        _whole(number, row, "apex", problems)
-    return _span(number, row, problems)
+    apex = _whole(number, row, "apex", problems) if row["apex"] else None
+    span = _span(number, row, problems)
+    return replace(span, apex=apex) if span else None
 
 
 def _span(number: int, row: Row, problems: Problems) -> Span | None:
@@ -236,11 +264,18 @@ def _one_video(number: int, known: Video, video: Video, problems: Problems) -> V
         ("subject", known.subject, video.subject),
         ("fps", known.fps, video.fps),
         ("frames", known.length, video.length),
+        ("path", known.path, video.path),
     )
     for what, before, now in facts:
         if before and now and before != now:
             problems.add(number, f"{what} of video {video.name} is {now}, and {before} in a row before")
-    return replace(video, subject=known.subject, fps=known.fps or video.fps, length=known.length or video.length)
+    return replace(
+        video,
+        subject=known.subject,
+        fps=known.fps or video.fps,
+        length=known.length or video.length,
+        path=known.path or video.path,
+    )
 
 
 def _score(number: int, row: Row, problems: Problems) -> float | None:

@@ -5,7 +5,7 @@ import pytest
 
 from livespot import tables
 from livespot.errors import LivespotError
-from livespot.evaluation.labels import Span, Video, read_labels, read_predictions
+from livespot.evaluation.labels import Span, Video, read_labels, read_predictions, write_labels
 from tests.evaluation.tables import LABELS, PREDICTIONS, write
 from tests.publish.examples import CLOSE
 
@@ -42,10 +42,28 @@ def test_a_video_may_be_said_to_have_no_expressions(tmp_path: Path) -> None:
     assert found == {"calm": Video("calm", "s1", 30.0)}
 
 
-def test_columns_stand_in_any_order_and_others_are_ignored_but_the_length_of_the_video(tmp_path: Path) -> None:
+def test_columns_stand_in_any_order_and_others_are_ignored_but_for_length_and_place_of_the_video(
+    tmp_path: Path,
+) -> None:
     header = "\ufeffpath,offset,apex,onset,type,fps,frames,subject,video"
     found = read_labels(write(tmp_path / "labels.csv", header, "x/y, 9 ,8.0,7.0,micro,29.97,300,s1,a", ""))
-    assert found == {"a": Video("a", "s1", 29.97, 300, (Span(7, 9, "micro"),))}
+    assert found == {"a": Video("a", "s1", 29.97, 300, (Span(7, 9, "micro"),), tmp_path / "x/y")}
+
+
+def test_what_is_written_is_read_again_also_where_the_folder_was_moved(tmp_path: Path) -> None:
+    spans = Span(3, 5, "micro", apex=4), Span(50, 90, "macro")
+    inside, outside = tmp_path / "set", tmp_path / "far/b.mp4"
+    inside.mkdir()
+    videos = [
+        Video("a", "s1", 30000 / 1001, 300, spans, inside / "frames/a"),
+        Video("b", "s2", 200.0, None, (), outside),
+    ]
+    write_labels(inside / "labels.csv", videos)
+    moved = inside.rename(tmp_path / "elsewhere")
+    a, b = read_labels(moved / "labels.csv").values()
+    assert (a.truths, [span.apex for span in a.truths]) == (spans, [4, None])
+    assert (a.fps, a.length, a.path) == (pytest.approx(29.97003), 300, moved / "frames/a")
+    assert (b.truths, b.path) == ((), outside)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import cv2
 import jsonschema
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from livespot.capture.virtual import ASTRONAUT
@@ -33,8 +34,7 @@ from tests.publish.examples import CLOSE
 
 PATIENCE_S = 60.0
 ROOT = Path(__file__).parents[1]
-COMMANDS = [str(command.callback.__name__) for command in app.registered_commands if command.callback]
-COMMANDS += [str(group.name) for group in app.registered_groups]
+COMMANDS = list(vars(get_command(app))["commands"])
 
 LIVESPOT = [sys.executable, "-m", "livespot"]
 FREE_PORT = "tcp://127.0.0.1:*"

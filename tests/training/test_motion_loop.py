@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from livespot import cli
+from livespot.cli import learning
 from livespot.errors import LivespotError, SettingsError
 from livespot.nets.checkpoint import Checkpoint
 from livespot.training import motion_loop
@@ -166,7 +166,7 @@ def test_settings_say_which_network_they_train(tmp_path: Path) -> None:
 
 def test_clips_are_refused_where_they_would_not_be_learnt_from(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="leave --clips out"):
-        cli.train(YAP2022, faces, tmp_path / "run", faces)
+        learning.train(YAP2022, faces, tmp_path / "run", faces)
     assert not (tmp_path / "run").exists()
 
 

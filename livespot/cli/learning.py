@@ -1,0 +1,131 @@
+"""Commands that learn: videos to learn from, training, engines."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from livespot.cli.common import (
+    Exit,
+    JsonOption,
+    check_output,
+    counted,
+    err,
+    examples,
+    out,
+    print_json,
+    progress_bars,
+    train_extra,
+)
+from livespot.errors import SettingsError
+from livespot.records import MAX_FPS
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog=examples(
+        "livespot synth videos/ --faces portraits/ --videos 100",
+        "livespot synth calm/ --faces portraits/ --calm --fps 200 --seconds 10",
+        "livespot synth both/ --faces portraits/ --clips clips/ --seed 7 --jobs 4",
+    )
+)
+def synth(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; a run that was ended goes on.")],
+    faces: Annotated[Path | None, typer.Option(help="Folder of portraits, one face each: they are animated.")] = None,
+    clips: Annotated[Path | None, typer.Option(help="Folder of videos of a face: its skin is moved.")] = None,
+    videos: Annotated[int, typer.Option(min=1, help="How many; portraits and clips take turns.")] = 10,
+    seconds: Annotated[float, typer.Option(min=2, max=86400, help="Length of a portrait's video.")] = 30.0,
+    fps: Annotated[float, typer.Option(min=10, max=MAX_FPS, help="Frames a second of a portrait's video.")] = 30.0,
+    seed: Annotated[int, typer.Option(min=0, help="Other faces, doing other things.")] = 0,
+    calm: Annotated[bool, typer.Option("--calm", help="Nothing is expressed; all else happens.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, each of which makes a video at a time.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Make videos of synthetic expressions with exact labels.
+
+    labels.csv has a row for each expression; beside each video a .npz holds displacements, action units and pose of the
+    head at every frame; videos.json says how each was filmed. Ctrl-C ends it; the same command goes on.
+    """
+    from livespot.synth.videos import Order, Videos
+
+    made = Videos(folder, Order(faces, clips, videos, seconds, fps, seed, calm), jobs)
+    try:
+        with progress_bars() as progress, closing(iter(made)) as turns:
+            task = progress.add_task("frames", total=made.frames)
+            for frames in turns:
+                progress.update(task, advance=frames, total=made.frames)
+    except KeyboardInterrupt:
+        err.print("[yellow]interrupted[/]: the same command goes on where it was")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    summary = made.summary()
+    for why in made.left_out.values():
+        err.print(f"[yellow]left out:[/] {escape(why)}", soft_wrap=True)
+    if as_json:
+        print_json(summary)
+    else:
+        shown = f"{counted(summary['micro'], 'micro-expression')} and {counted(summary['macro'], 'macro-expression')}"
+        out.print(
+            f"{counted(summary['videos'], 'video')}, {summary['minutes']:g} min, {shown}: {escape(summary['labels'])}"
+        )
+        if made.left_out:
+            err.print(f"{counted(videos - summary['videos'], 'video')} of {videos} left out")
+
+
+@commands.command(
+    epilog=examples(
+        "livespot train configs/train/default.yaml --faces portraits/ --clips clips/ --out runs/default",
+        "livespot train configs/train/yap2022.yaml --faces portraits/ --out runs/yap2022",
+    )
+)
+def train(
+    config_file: Annotated[Path, typer.Argument(help="Training settings: configs/train/default.yaml, yap2022.yaml.")],
+    faces: Annotated[Path, typer.Option(help="Folder of portraits, one face each.")],
+    out_dir: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint and metrics; a run there is resumed.")],
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder of real videos of faces: expressions are pasted into their motion.")
+    ] = None,
+) -> None:
+    """Train a network on expressions put into portraits. Needs the train extra.
+
+    The network on motion first records portraits that perform, which takes longer than its training. Kill it whenever
+    you like: the same command goes on where it was. Curves: tensorboard --logdir runs
+    """
+    with train_extra():
+        from livespot.training import loop, motion_loop
+        from livespot.training.settings import network_of
+    if network_of(config_file) == "motion":
+        out.print(motion_loop.train(config_file, out_dir, faces, clips))
+    elif clips is not None:
+        raise SettingsError(f"{config_file} trains a network on portraits alone: leave --clips out")
+    else:
+        out.print(loop.train(config_file, out_dir, faces))
+
+
+@commands.command(epilog=examples("livespot export runs/default/best.pt engines/default.onnx --faces portraits/"))
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a training.")],
+    onnx: Annotated[Path, typer.Argument(help="Engine to write, engines/NAME.onnx.")],
+    faces: Annotated[
+        Path | None,
+        typer.Option(help="The portraits of the training: thresholds are found on those that it did not see."),
+    ] = None,
+) -> None:
+    """Turn a checkpoint into an engine, compared with PyTorch before it is written. Needs the train extra.
+
+    Without --faces the engine gets thresholds of 0.5. With them it is calibrated on videos of one half of the unseen
+    faces and scored on the other half, which takes some minutes; the figures are stored in the engine. A network on
+    motion finds these videos beside its checkpoint, in recordings/, or records what is missing.
+    """
+    check_output(onnx, (".onnx",))
+    with train_extra():
+        from livespot.export import export as write_engine
+        from livespot.training.calibrate import calibrate
+    if faces is None:
+        err.print(f"{onnx} differs from PyTorch by {write_engine(checkpoint, onnx):.1e} at most; not calibrated")
+        return
+    with err.status("calibrating on videos of unseen faces"):
+        figures = calibrate(checkpoint, faces, onnx)
+    print_json(figures)

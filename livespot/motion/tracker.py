@@ -316,12 +316,16 @@ class _Key:
         return _Fit(state, left, unlike, noise_iod)
 
     def _damp(self, noise_levels: float) -> None:
-        """Prepare the normal equations for this noise, if it has changed by a tenth."""
+        """Prepare the normal equations for this noise, if it has changed by a tenth.
+
+        NumPy would invert them on threads that wait for each other: 100 ms where the other cores are busy.
+        """
         if abs(noise_levels - self._inverse_levels) < 0.1 * self._inverse_levels:
             return
         self._inverse_levels = noise_levels
         self._damping = np.float32(noise_levels**2) * DAMPING + np.float32(LIGHT**2) * self._contrast[:, None] * DAMPING
-        self._inverse = np.linalg.inv(self._normal + np.eye(6, dtype=np.float32) * self._damping[:, None])
+        damped = self._normal + np.eye(6, dtype=np.float32) * self._damping[:, None]
+        self._inverse = np.stack([cv2.invert(one, flags=cv2.DECOMP_CHOLESKY)[1] for one in damped])
         spread = self._inverse @ self._chance @ self._inverse
         self._unit_iod = np.sqrt((spread[:, 0, 0] + spread[:, 1, 1]) / 2) / CROP_IOD_PX
 
@@ -388,7 +392,7 @@ class _Head:
             normal = (self._x.T * weight) @ self._x + (self._y.T * weight) @ self._y + np.diag(hold)
             straight = shift_iod - self._foreshortened(head)
             pull = self._x.T @ (weight * straight[:, 0]) + self._y.T @ (weight * straight[:, 1]) + hold * before
-            head = cv2.solve(normal, pull, flags=cv2.DECOMP_CHOLESKY)[1][:, 0]  # NumPy's would start threads for this
+            head = cv2.solve(normal, pull, flags=cv2.DECOMP_CHOLESKY)[1][:, 0]  # not NumPy's, see `_Key`
             left = shift_iod - self._shown(head)
             weight = (TAILS + 2) / (TAILS + (left**2).sum(axis=1) / variance) / variance
         self._now = head

@@ -43,6 +43,9 @@ from livespot.records import CROP_PX, Face, Frame, Gap
 Array = NDArray[np.float64]
 Grey = NDArray[np.uint8]
 
+VERSION = 1
+"""Raised with every change after which the same pictures may give other faces: caches of faces are kept by it."""
+
 WORK_IOD_PX = 96
 """Faces from twice this between the eyes are reduced by a whole number first, so that no texture is skipped."""
 

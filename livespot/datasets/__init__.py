@@ -1,0 +1,1 @@
+"""Datasets: what others recorded, as tables of labels and caches of aligned faces."""

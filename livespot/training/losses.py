@@ -9,16 +9,21 @@ from livespot.training.settings import TrainSettings
 
 
 def judgement_loss(logits: Tensor, labels: Tensor, visible_iod: Tensor, settings: TrainSettings) -> Tensor:
-    """Weighted binary cross-entropy of logits and labels (N, 2); visible_iod (N,).
+    """Equation 2 of logits and labels (N, 2), where what nobody could see counts less; visible_iod (N,)."""
+    unseen = (labels > 0) & (visible_iod < settings.visible_iod)[:, None]
+    weight = torch.where(unseen, settings.invisible_weight, 1.0)
+    return (weighted_loss(logits, labels, settings.class_weights, settings.positive_weight) * weight).mean()
+
+
+def weighted_loss(logits: Tensor, labels: Tensor, class_weights: tuple[float, float], positive_weight: float) -> Tensor:
+    """Weighted binary cross-entropy (N, 2) of logits and labels (N, 2), M = `class_weights`, W = `positive_weight`.
 
     Equation 2 with the sign of its second term corrected: - sum_i M_i [W t_i log s_i + (1 - t_i) log(1 - s_i)].
     """
     loss = functional.binary_cross_entropy_with_logits(
-        logits, labels, pos_weight=torch.tensor(settings.positive_weight), reduction="none"
+        logits, labels, pos_weight=torch.tensor(positive_weight, device=logits.device), reduction="none"
     )
-    unseen = (labels > 0) & (visible_iod < settings.visible_iod)[:, None]
-    weight = torch.where(unseen, settings.invisible_weight, 1.0) * torch.tensor(settings.class_weights)
-    return (loss * weight).mean()
+    return loss * torch.tensor(class_weights, device=logits.device)
 
 
 def motion_loss(motion_px: Tensor, truth_px: Tensor, settings: TrainSettings) -> Tensor:

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from livespot.errors import SettingsError
 from livespot.nets.checkpoint import Checkpoint
-from livespot.training.settings import MotionTrainSettings, TrainSettings
+from livespot.training.settings import DatasetTrainSettings, MotionTrainSettings, TrainSettings
 
 
 class Course(Protocol):
@@ -60,7 +60,7 @@ class Run:
 
     net: nn.Module
     optimiser: torch.optim.Optimizer
-    settings: TrainSettings | MotionTrainSettings
+    settings: TrainSettings | MotionTrainSettings | DatasetTrainSettings
     split: dict[str, list[str]]
     commit: str
 
@@ -96,11 +96,12 @@ class Run:
 class Log:
     """Figures of a run: on the screen with the time that is left, in metrics.jsonl, and as curves for TensorBoard.
 
-    A context manager. A run that goes on from step `first` goes on with both files.
+    A context manager. A run that goes on from step `first` goes on with both files. Of several at once each has a name.
     """
 
-    def __init__(self, out: Path, first: int, steps: int) -> None:
+    def __init__(self, out: Path, first: int, steps: int, name: str = "") -> None:
         self._out, self._first, self._steps = out, first, steps
+        self._name = f"{name}  " if name else ""
         self._console, self._begun_s = Console(), time.monotonic()
 
     def __enter__(self) -> "Log":
@@ -116,9 +117,8 @@ class Log:
     def tell(self, step: int, figures: dict[str, float]) -> None:
         """Figures after so many steps."""
         words = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        self._console.print(
-            f"step {step}/{self._steps}  {words}  {time_left(self._left_s(step))}", highlight=False, soft_wrap=True
-        )
+        told = f"{self._name}step {step}/{self._steps}  {words}  {time_left(self._left_s(step))}"
+        self._console.print(told, highlight=False, markup=False, soft_wrap=True)
         with (self._out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **figures}) + "\n")
         for name, value in figures.items():

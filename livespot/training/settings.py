@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from livespot.config import load
+from livespot.config import DecodeSettings, load
 from livespot.errors import SettingsError
 from livespot.nets.motion import MotionNetSettings
-from livespot.records import MAX_FPS
+from livespot.nets.yap2022 import Yap2022Settings
+from livespot.records import MAX_FPS, ClipSpec
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -96,7 +97,113 @@ class MotionTrainSettings(_Settings):
     checkpoint_every_s: Positive
 
 
-SomeSettings = TypeVar("SomeSettings", TrainSettings, MotionTrainSettings)
+class DistanceSettings(_Settings):
+    """How far the references of both streams lie in the past, in frames of `fps`; inside everything is seconds."""
+
+    fps: Positive
+    micro: tuple[Positive, Positive]
+    macro: tuple[Positive, Positive]
+    """Ranges that training draws from."""
+    test: tuple[Positive, Positive]
+
+    @property
+    def ranges_s(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Of micro and macro."""
+        (micro_least, micro_most), (macro_least, macro_most) = self.micro, self.macro
+        return (micro_least / self.fps, micro_most / self.fps), (macro_least / self.fps, macro_most / self.fps)
+
+    @property
+    def clip(self) -> ClipSpec:
+        """What the network is shown when it is tested."""
+        micro, macro = self.test
+        return ClipSpec((micro / self.fps, macro / self.fps))
+
+
+class SamplingSettings(_Settings):
+    """Which moments are learnt from."""
+
+    per_step: Annotated[int, Field(ge=2)]
+    micro: Share
+    macro: Share
+    """Of the samples that show one; what is left shows neither."""
+
+    @model_validator(mode="after")
+    def _leave_room(self) -> "SamplingSettings":
+        if self.micro + self.macro > 1:
+            raise ValueError(f"micro and macro are {self.micro} and {self.macro}; expected at most 1 together")
+        return self
+
+
+class AugmentationSettings(_Settings):
+    """What is done to the frames of a sample, to all of them alike."""
+
+    contrast: tuple[Positive, Positive]
+    gamma: tuple[Positive, Positive]
+    gain: tuple[Positive, Positive]
+    mirrored: Share
+    rotation_deg: NotNegative
+
+
+class SpottingSettings(_Settings):
+    """From scores to expressions."""
+
+    judged_per_s: Positive
+    scores: Literal["normalised", "raw"]
+    threshold: Literal["roc", "moilanen"]
+    cutoff_hz: Annotated[float, Field(gt=0, lt=100)]
+    hysteresis: Annotated[float, Field(gt=0, le=1)]
+    min_s: Positive
+    max_s: Positive
+    merge_s: NotNegative
+
+    @model_validator(mode="after")
+    def _suit_the_decoder(self) -> "SpottingSettings":
+        assert self.decode, "its settings are checked as they are made"
+        return self
+
+    @property
+    def decode(self) -> DecodeSettings:
+        """The decoder's, without thresholds: they are never set by hand."""
+        return DecodeSettings(
+            cutoff_hz=self.cutoff_hz,
+            hysteresis=self.hysteresis,
+            min_s=self.min_s,
+            max_s=self.max_s,
+            merge_s=self.merge_s,
+        )
+
+
+class DatasetTrainSettings(_Settings):
+    """Training of the two-stream 3D-CNN on a labelled dataset, of which each part is left out once."""
+
+    network: Literal["yap2022"]
+    seed: int = Field(ge=0)
+    database: Literal["samm-lv", "casme2"] | None = None
+    split: Literal["subject", "video"]
+    folds: Annotated[int, Field(ge=2)] | None = None
+    inner_folds: Annotated[int, Field(ge=2)]
+    net: Yap2022Settings
+    distances: DistanceSettings
+    sampling: SamplingSettings
+    augmentation: AugmentationSettings
+    class_weights: tuple[Positive, Positive]
+    positive_weight: Positive
+    epochs: Count
+    steps_per_epoch: Count
+    warmup_steps: Count
+    learning_rate: Positive
+    weight_decay: NotNegative
+    gradient_norm: Positive
+    spotting: SpottingSettings
+    checkpoint_every_s: Positive
+
+    @property
+    def steps(self) -> int:
+        """Of all epochs."""
+        return self.epochs * self.steps_per_epoch
+
+
+SomeSettings = TypeVar("SomeSettings", TrainSettings, MotionTrainSettings, DatasetTrainSettings)
 
 
 def network_of(path: Path) -> Network:
@@ -107,6 +214,11 @@ def network_of(path: Path) -> Network:
     if name == "yap2022":
         return "yap2022"
     raise SettingsError(f"{path}: network is {name!r}; expected motion or yap2022")
+
+
+def is_of_dataset(path: Path) -> bool:
+    """Whether the settings of a YAML file train on a labelled dataset, part by part."""
+    return "split" in load(path)
 
 
 def load_train_settings(path: Path, of: type[SomeSettings]) -> SomeSettings:

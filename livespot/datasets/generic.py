@@ -1,0 +1,87 @@
+"""Any other dataset: a table with a row for each expression beside a folder of videos or of folders of frames.
+
+    ROOT/labels.csv     subject,video,fps,type,onset,apex,offset; and path, where the video is called otherwise
+
+SMIC-E-long, 4DME and own recordings come in such forms. The table may be an Excel file. Where apex or type are unknown
+their cells stay empty; a row without type, onset, apex and offset says that a video has no expressions; without fps, or
+with an empty one, a video file's own is taken.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from livespot.datasets.expressions import Findings, Labelled, label_file, read
+from livespot.datasets.places import entries, is_video
+from livespot.datasets.scanning import Found, Known, Location, Scan, assemble
+from livespot.datasets.sheets import Record, read_sheets, records
+from livespot.errors import LivespotError
+
+LABEL_FILES = ("labels.csv", "labels.xls*", "*.csv", "*.xls*")
+
+REQUIRED = {"subject": ("subject",), "video": ("video",), "onset": ("onset",), "offset": ("offset",)}
+OPTIONAL = {"fps": ("fps",), "type": ("type",), "apex": ("apex",), "path": ("path",)}
+
+
+def scan(root: Path, labels: Path | None, findings: Findings, base: str = "0") -> Scan:
+    """Labels and folders, brought together; `base`, one of BASES, says how the table counts frames.
+
+    Raises LivespotError that names every row that cannot be used.
+    """
+    file = label_file(root, LABEL_FILES, labels, findings)
+    rows = records(read_sheets(file), REQUIRED, OPTIONAL)
+    if not rows:
+        raise LivespotError(f"{file} has no rows below its header: nothing is labelled")
+    locations = _locations(root, rows, findings)
+    found = list(_labels(rows, locations, findings))
+    return assemble(Known(file.stem), Found(found, locations, base), findings)
+
+
+def _locations(root: Path, rows: Sequence[Record], findings: Findings) -> dict[str, Location]:
+    """By video; of each the first row that names it."""
+    found: dict[str, Location] = {}
+    for row in rows:
+        location = _location(root, row, findings)
+        known = found.setdefault(location.name, location)
+        if not location.name or not location.subject:
+            findings.fault(row.place, f"{'subject' if location.name else 'video'} is empty")
+        elif known != location:
+            findings.fault(
+                row.place, f"subject, fps or path of video {location.name} differ from those in a row before"
+            )
+    return {name: location for name, location in found.items() if name and location.subject}
+
+
+def _location(root: Path, row: Record, findings: Findings) -> Location:
+    return Location(row["video"], row["subject"], _path(root, row) if row["video"] else None, _fps(row, findings))
+
+
+def _path(root: Path, row: Record) -> Path | None:
+    """What the table says, or what is called like the video, with the subject's folder or without."""
+    wanted = [root / row["path"]] if row["path"] else [root / row["video"], root / row["subject"] / row["video"]]
+    for path in wanted:
+        if path.exists():
+            return path
+        files = [entry for entry in entries(path.parent) if entry.stem == path.name and is_video(entry)]
+        if files:
+            return files[0]
+    return None
+
+
+def _fps(row: Record, findings: Findings) -> float | None:
+    if not row["fps"]:
+        return None
+    try:
+        fps = float(row["fps"])
+    except ValueError:
+        fps = 0.0
+    if 0 < fps < float("inf"):
+        return fps
+    findings.fault(row.place, f"fps {row['fps']}: expected frames a second, above 0")
+    return None
+
+
+def _labels(rows: Sequence[Record], locations: dict[str, Location], findings: Findings) -> Iterator[Labelled]:
+    for row in rows:
+        says = any(row[name] for name in ("onset", "apex", "offset", "type"))
+        if says and row["video"] in locations and (label := read(row, row["video"], findings, zeros=False)):
+            yield label

@@ -1,0 +1,244 @@
+"""What labels say and what lies on disk, brought together: videos for the table, and all that a reader must know of it.
+
+    label file --adapter--> Labelled ---+
+                                        +--> Scan: videos, counts beside the known ones, conventions, what differs
+    folders    --adapter--> Location ---+
+
+A video that is missing on disk, or whose frames cannot be put in order, is reported with what is lost with it, and the
+table is made of the others. A row of labels that cannot be used, expressions beyond their video and frames missing
+between others are errors until a convention is chosen for them.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from livespot.datasets.conventions import CHOICES
+from livespot.datasets.expressions import MICRO_MAX_S, Findings, Labelled, place, settle
+from livespot.datasets.footage import Footage, look
+from livespot.errors import LivespotError, SourceError
+from livespot.evaluation.labels import Span, Video
+from livespot.records import EXPRESSION_TYPES
+
+FPS_SLACK = 0.02
+"""A file whose own frame rate is further off than this share of it is another one than the dataset's."""
+
+NAMED = 5
+"""So many are named where a note speaks of several that are alike."""
+
+BASES: Mapping[str, str] = {
+    "names": "frames of the labels are the numbers in the names of the pictures, from 1 on in a video file",
+    "0": "frames of the labels count from 0",
+    "1": "frames of the labels count from 1",
+}
+"""What a frame's number in the labels means. In the table frames count from 0, and the offset is the last of all."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a dataset holds, as its authors say; None where nobody knows."""
+
+    title: str
+    fps: float | None = None
+    subjects: int | None = None
+    videos: int | None = None
+    labelled_videos: int | None = None
+    micro: int | None = None
+    macro: int | None = None
+    offset_zero_macro: int | None = None
+    onset_zero_macro: int | None = None
+    roughly: tuple[str, ...] = ()
+    """Which of them are rough."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """A video of the dataset, and where it lies."""
+
+    name: str
+    subject: str
+    path: Path | None
+    """None where nothing of it lies on disk."""
+    fps: float | None = None
+    """None: what the dataset has, or else the file says."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """One number of a dataset, three times."""
+
+    what: str
+    found: float | None
+    """In the label file and on disk; None where neither says."""
+    known: float | None
+    table: float | None
+    """In the table of labels that was made."""
+    rough: bool = False
+    """The known one is."""
+
+    @property
+    def differs(self) -> bool:
+        """Not what is known was found."""
+        return None not in (self.found, self.known) and self.found != self.known and not self.rough
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A dataset as it was found."""
+
+    title: str
+    videos: tuple[Video, ...]
+    """Those that are there; frames 0-based, offset inclusive."""
+    counts: tuple[Count, ...]
+    conventions: tuple[str, ...]
+    """What was decided, and how often it came up."""
+    notes: tuple[str, ...]
+    """What differs from what the dataset promises, and what was left out."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an adapter has read."""
+
+    labels: Sequence[Labelled]
+    locations: Mapping[str, Location]
+    """By name; all that the labels name are among them."""
+    base: str = "names"
+    """One of BASES."""
+
+
+def assemble(known: Known, found: Found, findings: Findings) -> Scan:
+    """Raises LivespotError that names all faults, each with file, sheet and row."""
+    footage = dict(_footage(found.locations.values(), findings))
+    spans, kinds, lost = _spans(known, found, footage, findings)
+    for name, location in found.locations.items():
+        _note_loss(location, lost[name], name in footage, findings)
+    videos = tuple(_video(found.locations[name], known, seen, spans[name], findings) for name, seen in footage.items())
+    findings.refuse()
+    if not videos:
+        raise LivespotError("\n  ".join((f"{known.title}: not one video can be used", *findings.notes[:NAMED])))
+    _note_beginnings(found.base, footage, findings)
+    counts = tuple(_counts(known, found, kinds, findings, footage, videos))
+    return Scan(known.title, videos, counts, tuple(_conventions(found, findings)), tuple(findings.notes))
+
+
+def _footage(locations: Iterable[Location], findings: Findings) -> Iterator[tuple[str, Footage]]:
+    for location in sorted(locations, key=lambda one: one.name):
+        if location.path is None:
+            continue
+        try:
+            seen = look(location.path)
+        except SourceError as error:
+            findings.notes.append(f"{location.name}: {error}")
+            continue
+        if not seen.holes or findings.decide("holes", f"{location.name}: {seen.holes} in {location.path}"):
+            yield location.name, seen
+
+
+def _spans(
+    known: Known, found: Found, footage: Mapping[str, Footage], findings: Findings
+) -> tuple[dict[str, list[Span]], Counter[str], Counter[str]]:
+    """Expressions by video; how many the labels have by type; how many are lost by video."""
+    spans: dict[str, list[Span]] = {name: [] for name in footage}
+    kinds: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    seen: dict[Hashable, str] = {}
+    for label in found.labels:
+        fps = _fps(found.locations[label.video], known, footage.get(label.video))
+        settled = settle(label, fps or 0.0, findings, zeros=found.base == "names")
+        kinds[(settled or label).type or "unknown"] += 1
+        if settled is None or _is_double(settled, (settled.onset, settled.offset), seen, findings):
+            continue
+        if label.video not in footage:
+            lost[label.video] += 1
+            continue
+        span = place(settled, footage[label.video], _shift(found.base, footage[label.video]), findings)
+        if span is not None and not _is_double(settled, span, seen, findings):
+            spans[label.video].append(span)
+    return spans, kinds, lost
+
+
+def _is_double(label: Labelled, what: Hashable, seen: dict[Hashable, str], findings: Findings) -> bool:
+    first = seen.setdefault((label.video, label.type, what), label.place)
+    if first != label.place:
+        findings.fault(label.place, f"says the same as {first}")
+    return first != label.place
+
+
+def _shift(base: str, footage: Footage) -> int:
+    return {"names": 0, "0": footage.first, "1": footage.first - 1}[base]
+
+
+def _fps(location: Location, known: Known, footage: Footage | None) -> float | None:
+    return location.fps or known.fps or (footage.fps if footage else None)
+
+
+def _note_loss(location: Location, lost: int, is_there: bool, findings: Findings) -> None:
+    with_it = f"{lost} expressions are lost with it" if lost != 1 else "1 expression is lost with it"
+    if location.path is None:
+        findings.notes.append(f"{location.name}: nothing of it was found on disk; {with_it}")
+    elif not is_there:
+        findings.notes.append(f"{location.name}: not in the table; {with_it}")
+
+
+def _video(location: Location, known: Known, footage: Footage, spans: Sequence[Span], findings: Findings) -> Video:
+    fps = _fps(location, known, footage)
+    if fps is None:
+        findings.fault(location.name, f"nothing says its frame rate: {footage.path}")
+    elif footage.fps is not None and abs(footage.fps - fps) > FPS_SLACK * fps:
+        findings.notes.append(f"{location.name}: {footage.path.name} has {footage.fps:g} frames a second, not {fps:g}")
+    return Video(location.name, location.subject, fps, len(footage), tuple(sorted(spans)), footage.path)
+
+
+def _note_beginnings(base: str, footage: Mapping[str, Footage], findings: Findings) -> None:
+    """Whether numbers in names begin at 1 decides which picture a label means, if it counts otherwise."""
+    others = [f"{name} with {seen.first}" for name, seen in footage.items() if seen.first != 1]
+    if base == "names" and others:
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        findings.notes.append(f"folders that begin with another frame than 1: {', '.join(others[:NAMED])}{more}")
+
+
+def _counts(
+    known: Known,
+    found: Found,
+    kinds: Counter[str],
+    findings: Findings,
+    footage: Mapping[str, Footage],
+    videos: Sequence[Video],
+) -> Iterator[Count]:
+    def count(what: str, found: float | None, known_one: float | None, table: float | None, field: str = "") -> Count:
+        return Count(what, found, known_one, table, field in known.roughly)
+
+    there = [location for location in found.locations.values() if location.path]
+    subjects = {location.subject for location in found.locations.values()}
+    yield count("subjects", len(subjects), known.subjects, len({video.subject for video in videos}), "subjects")
+    yield count("videos", len(there), known.videos, len(videos), "videos")
+    labelled, with_truths = {label.video for label in found.labels}, [video for video in videos if video.truths]
+    yield count("videos with expressions", len(labelled), known.labelled_videos, len(with_truths))
+    for kind, expected in zip(EXPRESSION_TYPES, (known.micro, known.macro), strict=True):
+        table = sum(span.type == kind for video in videos for span in video.truths)
+        yield count(f"{kind}-expressions", kinds[kind], expected, table, kind)
+    for zero, expected in (("offset", known.offset_zero_macro), ("onset", known.onset_zero_macro)):
+        if expected is not None:
+            yield count(f"macro, {zero} 0", findings.met[f"{zero}_zero macro"], expected, None)
+    yield count("frames", None, None, sum(map(len, footage.values())))
+    yield count("frames a second", _one(seen.fps for seen in footage.values()), known.fps, _one(v.fps for v in videos))
+
+
+def _one(rates: Iterable[float | None]) -> float | None:
+    """The frame rate that all agree on."""
+    found = set(rates)
+    return found.pop() if len(found) == 1 else None
+
+
+def _conventions(found: Found, findings: Findings) -> Iterator[str]:
+    """Those for zeros and the apex are named also where nothing came up: tables without the words are not trusted."""
+    yield f"{BASES[found.base]}; in the table they count from 0, onset and offset inclusive"
+    always = ("offset_zero", "onset_zero", "missing_apex") if found.base == "names" else ("missing_apex",)
+    for question in CHOICES:
+        times = findings.met[question]
+        if found.labels and (question in always or times):
+            yield f"{findings.conventions.says(question)}: {times}"
+    if times := findings.met["typed by duration"]:
+        yield f"an expression without type is micro up to {MICRO_MAX_S:g} s from onset to offset, macro above: {times}"

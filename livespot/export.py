@@ -14,9 +14,10 @@ from torch import nn
 from livespot.errors import EngineError
 from livespot.files import replacing
 from livespot.infer.metadata import KEY, EngineMetadata
+from livespot.nets import PAIR_NETWORKS
 from livespot.nets.checkpoint import Checkpoint
 from livespot.nets.motion import MotionNet, MotionNetSettings
-from livespot.nets.yap2022 import CLIP, Yap2022
+from livespot.nets.yap2022 import PairNetwork
 from livespot.records import Calibration, ClipSpec
 
 PARITY = 1e-5
@@ -29,6 +30,7 @@ OPSET = 17
 
 DATA = {
     "yap2022": "synthetic: expressions warped into still portraits",
+    "light": "synthetic: expressions warped into still portraits",
     "motion": "synthetic: portraits that perform, and expressions pasted into recorded motion",
 }
 """What each network learnt from."""
@@ -50,20 +52,20 @@ def export(
     """
     kept = Checkpoint.load(checkpoint)
     net = network(kept)
-    clip = net.clip if isinstance(net, MotionNet) else CLIP
     with replacing(onnx_path) as part:
-        _write(net, clip, part)
-        _describe(part, EngineMetadata(_name(kept), clip, calibration, _trained(kept, validation or {})))
-        return _checked_parity(net, clip, part)
+        _write(net, net.clip, part)
+        _describe(part, EngineMetadata(_name(kept), net.clip, calibration, _trained(kept, validation or {})))
+        return _checked_parity(net, net.clip, part)
 
 
-def network(kept: Checkpoint) -> Yap2022 | MotionNet:
+def network(kept: Checkpoint) -> PairNetwork | MotionNet:
     """The network of a checkpoint with its weights, ready to judge. Raises EngineError where they do not fit."""
-    net = MotionNet(MotionNetSettings(**kept.settings["net"])) if _name(kept) == "motion" else Yap2022()
+    name = _name(kept)
+    net = MotionNet(MotionNetSettings(**kept.settings["net"])) if name == "motion" else PAIR_NETWORKS[name]()
     try:
         net.load_state_dict(kept.weights)
     except RuntimeError as error:
-        raise EngineError(f"the weights of the checkpoint are not those of {_name(kept)}: {error}") from None
+        raise EngineError(f"the weights of the checkpoint are not those of {name}: {error}") from None
     return net.eval()
 
 

@@ -81,7 +81,9 @@ def synth(
     )
 )
 def train(
-    config_file: Annotated[Path, typer.Argument(help="Training settings: configs/train/default.yaml, yap2022.yaml.")],
+    config_file: Annotated[
+        Path, typer.Argument(help="Settings: configs/train/default.yaml, light.yaml, yap2022.yaml.")
+    ],
     faces: Annotated[Path, typer.Option(help="Folder of portraits, one face each.")],
     out_dir: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint and metrics; a run there is resumed.")],
     clips: Annotated[

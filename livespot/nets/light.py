@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from livespot.nets.yap2022 import Block, PairEncoder, ResidualDense
+from livespot.nets.yap2022 import Block, PairNetwork, ResidualDense
 from livespot.records import ClipSpec
 
 LOOKAHEAD_S = 0.4
@@ -45,12 +45,12 @@ class LightSettings:
     dense_dropout: float = 0.1
 
 
-class Light(PairEncoder):
+class Light(PairNetwork):
     """Clips (N, 5, 2, 112, 112) to probabilities (N, 2), micro and macro."""
 
     def __init__(self, settings: LightSettings | None = None) -> None:
         settings = settings or LightSettings()
-        super().__init__(len(CLIP.references_s), settings.stem_filters, settings.blocks, 0.0)
+        super().__init__(CLIP, settings.stem_filters, settings.blocks, 0.0)
         third = settings.blocks[-1]
         self.motion = nn.Conv2d(third.features, 2, 1)
         self.streams = nn.ModuleList(
@@ -62,10 +62,6 @@ class Light(PairEncoder):
         self.even_out = nn.BatchNorm1d(places[0])
         self.residual = ResidualDense(places[0], settings.dense, settings.dense_dropout)
         self.judge = nn.Linear(places[0], 2)
-
-    def forward(self, clips: Tensor) -> Tensor:
-        """Probabilities (N, 2)."""
-        return torch.sigmoid(self.logits(self.measure(clips)))
 
     def logits(self, features: Tensor) -> Tensor:
         """Judgement (N, 2) before the sigmoid."""

@@ -19,6 +19,7 @@ Where this differs from the paper:
   to measure before it judges. That head is not part of the exported network.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -87,20 +88,28 @@ class SeparableBlock(nn.Module):
         return features
 
 
-class PairEncoder(nn.Module):
+class PairNetwork(nn.Module):
     """Three blocks that measure every pair of frames, with the same weights for all; `motion` tells what they see."""
 
     motion: nn.Conv2d
     """Training only: features of a cell to its displacement."""
 
-    def __init__(self, pairs: int, stem_filters: int, blocks: tuple[Block, Block, Block], dropout: float) -> None:
+    def __init__(self, clip: ClipSpec, stem_filters: int, blocks: tuple[Block, Block, Block], dropout: float) -> None:
         super().__init__()
         first, second, third = blocks
-        self.pairs = pairs
+        self.clip, self.pairs = clip, len(clip.references_s)
         self.first = SeparableBlock(2, stem_filters, first, dropout, first=True)
         self.second = SeparableBlock(first.features, first.features, second, dropout)
         self.third = SeparableBlock(second.features, second.features, third, dropout)
         self.cells = CROP_PX // (first.stride_px * second.stride_px * third.stride_px)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Clips (N, pairs, 2, 112, 112) to probabilities (N, 2), micro and macro."""
+        return torch.sigmoid(self.logits(self.measure(clips)))
+
+    @abstractmethod
+    def logits(self, features: Tensor) -> Tensor:
+        """Judgement (N, 2) before the sigmoid, of what `measure` gives."""
 
     def measure(self, clips: Tensor) -> Tensor:
         """Last feature map before its activation, (N * pairs, features, cells, cells), of (N, pairs, 2, 112, 112)."""
@@ -130,12 +139,12 @@ class ResidualDense(nn.Module):
         return changed
 
 
-class Yap2022(PairEncoder):
+class Yap2022(PairNetwork):
     """Clips (N, 2, 2, 112, 112) to probabilities (N, 2), micro and macro."""
 
     def __init__(self, settings: Yap2022Settings | None = None) -> None:
         settings = settings or Yap2022Settings()
-        super().__init__(len(CLIP.references_s), settings.stem_filters, settings.blocks, settings.dropout)
+        super().__init__(CLIP, settings.stem_filters, settings.blocks, settings.dropout)
         third = settings.blocks[-1]
         places = (third.features, self.cells, self.cells)
         self.place_bias = nn.Parameter(torch.zeros(places))
@@ -145,10 +154,6 @@ class Yap2022(PairEncoder):
         self.residual = ResidualDense(pooled, settings.dense, settings.dense_dropout)
         self.judge = nn.Linear(pooled, 2)
         self.motion = nn.Conv2d(third.features, 2, 1)
-
-    def forward(self, clips: Tensor) -> Tensor:
-        """Probabilities (N, 2)."""
-        return torch.sigmoid(self.logits(self.measure(clips)))
 
     def logits(self, features: Tensor) -> Tensor:
         """Judgement (N, 2) before the sigmoid."""

@@ -1,4 +1,4 @@
-"""Training of the two-stream 3D-CNN: one visible loop that can be killed at any moment and goes on where it was."""
+"""Training of two-stream 3D-CNNs: one visible loop that can be killed at any moment and goes on where it was."""
 
 import time
 from collections.abc import Iterator
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from livespot.nets import PAIR_NETWORKS
 from livespot.nets.checkpoint import commit
-from livespot.nets.yap2022 import Yap2022
+from livespot.records import ClipSpec
 from livespot.synth.pairs import Batch, Portrait, batches, load_portraits
 from livespot.training.losses import judgement_loss, motion_loss
 from livespot.training.runs import Log, Run, make_folder, schedule, split_faces
@@ -37,15 +38,16 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
     torch.set_num_threads(1)
     portraits = load_portraits(faces)
     split = split_faces(sorted(portraits), settings.validation_faces)
-    net = Yap2022().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    net = PAIR_NETWORKS[settings.network]()
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     run = Run(net, optimiser, settings, split, commit())
     metrics: dict[str, float] = {}
     first = 0
     if path.exists():
         first, metrics = run.resume(path)
-    samples = _samples([portraits[name] for name in split["training"]], settings, first)
-    unseen = validation_samples([portraits[name] for name in split["validation"]], settings.seed)
+    samples = _samples([portraits[name] for name in split["training"]], settings, net.clip, first)
+    unseen = validation_samples([portraits[name] for name in split["validation"]], settings.seed, net.clip)
     saved_s = time.monotonic()
 
     with Log(out, first, settings.steps) as log:
@@ -73,21 +75,22 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
     return path
 
 
-def validation_samples(portraits: list[Portrait], seed: int) -> list[Batch]:
+def validation_samples(portraits: list[Portrait], seed: int, clip: ClipSpec) -> list[Batch]:
     """The same samples for every validation, drawn apart from those of training."""
     size = 64
-    return list(islice(batches(portraits, size, seed + 1), VALIDATION_SAMPLES // size))
+    return list(islice(batches(portraits, size, seed + 1, clip=clip), VALIDATION_SAMPLES // size))
 
 
 class _Stream(IterableDataset[tuple[Tensor, ...]]):
     """Rendered samples of one worker process, each followed by its mirror image, as one batch a step."""
 
-    def __init__(self, portraits: list[Portrait], settings: TrainSettings, first: int) -> None:
-        self._portraits, self._settings, self._first = portraits, settings, first
+    def __init__(self, portraits: list[Portrait], settings: TrainSettings, clip: ClipSpec, first: int) -> None:
+        self._portraits, self._settings, self._clip, self._first = portraits, settings, clip, first
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         cv2.setNumThreads(1)
-        for batch in batches(self._portraits, self._settings.samples_per_step, self._settings.seed, self._first):
+        settings = self._settings
+        for batch in batches(self._portraits, settings.samples_per_step, settings.seed, self._first, clip=self._clip):
             yield with_mirror_images(batch)
 
 
@@ -103,9 +106,11 @@ def with_mirror_images(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     )
 
 
-def _samples(portraits: list[Portrait], settings: TrainSettings, first: int) -> Iterator[tuple[Tensor, ...]]:
+def _samples(
+    portraits: list[Portrait], settings: TrainSettings, clip: ClipSpec, first: int
+) -> Iterator[tuple[Tensor, ...]]:
     loader = DataLoader(
-        _Stream(portraits, settings, first),
+        _Stream(portraits, settings, clip, first),
         batch_size=None,
         num_workers=1,
         prefetch_factor=8,

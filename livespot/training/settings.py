@@ -1,7 +1,7 @@
 """What a training run can be told. The reasons stand beside the values in configs/train."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -15,7 +15,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Network = Literal["yap2022", "motion"]
+Network = Literal["yap2022", "light", "motion"]
 
 
 class _Settings(BaseModel):
@@ -23,9 +23,9 @@ class _Settings(BaseModel):
 
 
 class TrainSettings(_Settings):
-    """Training of the two-stream 3D-CNN on warped portraits."""
+    """Training of a two-stream 3D-CNN on warped portraits."""
 
-    network: Literal["yap2022"] = "yap2022"
+    network: Literal["yap2022", "light"] = "yap2022"
     seed: int = Field(ge=0)
     validation_faces: Count
     samples_per_step: Count
@@ -209,11 +209,10 @@ SomeSettings = TypeVar("SomeSettings", TrainSettings, MotionTrainSettings, Datas
 def network_of(path: Path) -> Network:
     """Which network the settings of a YAML file train. Raises SettingsError naming those that there are."""
     name = load(path).get("network", "yap2022")
-    if name == "motion":
-        return "motion"
-    if name == "yap2022":
-        return "yap2022"
-    raise SettingsError(f"{path}: network is {name!r}; expected motion or yap2022")
+    for network in get_args(Network):
+        if name == network:
+            return cast(Network, network)
+    raise SettingsError(f"{path}: network is {name!r}; expected one of {', '.join(get_args(Network))}")
 
 
 def is_of_dataset(path: Path) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from livespot.export import PROVISIONAL
 from livespot.motion.window import channels
 from livespot.nets.motion import MotionNet
-from livespot.nets.yap2022 import Yap2022
+from livespot.nets.yap2022 import PairNetwork
 from livespot.records import EXPRESSION_TYPES, MOTION_HZ, Scores
 from livespot.synth.pairs import Batch, face_cells
 from livespot.training.events import Video, choose, counts, overall
@@ -29,7 +29,7 @@ def roc_auc(scores: NDArray[np.float32], labels: NDArray[np.float32]) -> float:
     return float(below.mean() / 2 / len(negative))
 
 
-def validate(net: Yap2022, samples: Sequence[Batch]) -> dict[str, float]:
+def validate(net: PairNetwork, samples: Sequence[Batch]) -> dict[str, float]:
     """Area under the ROC curve of each class over all samples; exactness of displacement."""
     net.eval()
     with torch.no_grad():

@@ -9,14 +9,24 @@ import torch
 import yaml
 
 from livespot.capture.virtual import ASTRONAUT
+from livespot.config import InferSettings
 from livespot.errors import SettingsError
+from livespot.export import export
+from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
+from livespot.nets.light import CLIP
 from livespot.training import loop
 from livespot.training.runs import schedule
 from livespot.training.settings import TrainSettings, load_train_settings
 
-SHIPPED = Path(__file__).parents[2] / "configs" / "train" / "yap2022.yaml"
-SHORT = {"steps": 4, "samples_per_step": 2, "validation_faces": 1, "validate_every": 2, "checkpoint_every_s": 1e-6}
+CONFIGS = Path(__file__).parents[2] / "configs" / "train"
+SHORT: dict[str, Any] = {
+    "steps": 4,
+    "samples_per_step": 2,
+    "validation_faces": 1,
+    "validate_every": 2,
+    "checkpoint_every_s": 1e-6,
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +56,8 @@ def run(config: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return loop.train(config, tmp_path_factory.mktemp("runs") / "whole", faces)
 
 
-def written(path: Path, **changes: Any) -> Path:
-    path.write_text(yaml.safe_dump(yaml.safe_load(SHIPPED.read_text()) | changes))
+def written(path: Path, network: str = "yap2022", **changes: Any) -> Path:
+    path.write_text(yaml.safe_dump(yaml.safe_load((CONFIGS / f"{network}.yaml").read_text()) | changes))
     return path
 
 
@@ -88,6 +98,13 @@ def test_a_run_leaves_its_figures_settings_and_split(run: Path, config: Path) ->
     assert [line["step"] for line in lines] == [2, 4]
 
 
+def test_the_light_network_is_trained_and_exported_by_its_own_settings(faces: Path, tmp_path: Path) -> None:
+    light = written(tmp_path / "light.yaml", network="light", **SHORT)
+    export(loop.train(light, tmp_path / "run", faces), tmp_path / "light.onnx")
+    with OnnxScorer(InferSettings(model=str(tmp_path / "light.onnx"))) as scorer:
+        assert scorer.clip == CLIP
+
+
 def test_a_run_does_not_go_on_under_other_settings(run: Path, faces: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="other settings or faces"):
         loop.train(written(tmp_path / "other.yaml", **SHORT, learning_rate=0.1), run.parent, faces)
@@ -105,7 +122,7 @@ def test_a_run_does_not_begin_where_its_folder_is_a_file(config: Path, faces: Pa
 
 
 def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
-    settings = load_train_settings(SHIPPED, TrainSettings)
+    settings = load_train_settings(CONFIGS / "yap2022.yaml", TrainSettings)
     rates = [schedule(step, settings) for step in range(settings.steps)]
     assert rates[0] < 0.01 and max(rates) > 0.99 and rates[-1] < 1e-6
 

@@ -160,7 +160,7 @@ def test_the_settings_of_another_network_are_refused(faces: Path, tmp_path: Path
 def test_settings_say_which_network_they_train(tmp_path: Path) -> None:
     assert network_of(SHIPPED) == "motion"
     assert network_of(YAP2022) == load_train_settings(YAP2022, TrainSettings).network == "yap2022"
-    with pytest.raises(SettingsError, match="network is 'resnet'; expected motion or yap2022"):
+    with pytest.raises(SettingsError, match="network is 'resnet'; expected one of yap2022, light, motion"):
         network_of(written(tmp_path / "odd.yaml", network="resnet"))
 
 

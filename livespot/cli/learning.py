@@ -78,32 +78,72 @@ def synth(
     epilog=examples(
         "livespot train configs/train/default.yaml --faces portraits/ --clips clips/ --out runs/default",
         "livespot train configs/train/yap2022.yaml --faces portraits/ --out runs/yap2022",
+        "livespot train configs/train/samm-lv.yaml --loso --data prepared/ --out runs/samm-lv --jobs 4",
     )
 )
 def train(
     config_file: Annotated[
         Path, typer.Argument(help="Settings: configs/train/default.yaml, light.yaml, yap2022.yaml.")
     ],
-    faces: Annotated[Path, typer.Option(help="Folder of portraits, one face each.")],
     out_dir: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint and metrics; a run there is resumed.")],
+    faces: Annotated[Path | None, typer.Option(help="Folder of portraits, one face each.")] = None,
     clips: Annotated[
         Path | None, typer.Option(help="Folder of real videos of faces: expressions are pasted into their motion.")
     ] = None,
+    loso: Annotated[
+        bool, typer.Option("--loso", help="On a labelled dataset: leave each subject out once, then one table of all.")
+    ] = False,
+    data: Annotated[Path | None, typer.Option(help="With --loso: what `livespot prepare` made.")] = None,
+    fold: Annotated[str | None, typer.Option(help="With --loso: leave out this subject alone.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="With --loso: subjects at a time, each in its own process.")] = 1,
 ) -> None:
-    """Train a network on expressions put into portraits. Needs the train extra.
+    """Train a network on expressions put into portraits, or on a labelled dataset. Needs the train extra.
 
     The network on motion first records portraits that perform, which takes longer than its training. Kill it whenever
     you like: the same command goes on where it was. Curves: tensorboard --logdir runs
+
+    With --loso every subject is scored once by a network that never saw it; epoch and threshold come from the others.
     """
     with train_extra():
         from livespot.training import loop, motion_loop
-        from livespot.training.settings import network_of
+        from livespot.training.settings import is_of_dataset, network_of
+    if is_of_dataset(config_file) != loso:
+        raise SettingsError(
+            f"{config_file} trains on portraits, not on a dataset: give configs/train/samm-lv.yaml, or leave --loso out"
+            if loso
+            else f"{config_file} trains on a labelled dataset: give --loso and --data, what `livespot prepare` made"
+        )
+    if loso:
+        _leave_out(config_file, data, out_dir, fold, jobs, faces or clips)
+        return
+    if data or fold or jobs > 1:
+        raise SettingsError(f"--data, --fold and --jobs go with --loso, which {config_file} does not")
+    if faces is None:
+        raise SettingsError(f"{config_file} trains on portraits: give --faces, a folder of them")
     if network_of(config_file) == "motion":
         out.print(motion_loop.train(config_file, out_dir, faces, clips))
     elif clips is not None:
         raise SettingsError(f"{config_file} trains a network on portraits alone: leave --clips out")
     else:
         out.print(loop.train(config_file, out_dir, faces))
+
+
+def _leave_out(
+    config_file: Path, data: Path | None, out_dir: Path, fold: str | None, jobs: int, portraits: Path | None
+) -> None:
+    from livespot.evaluation import summary
+    from livespot.training import loso
+
+    if data is None:
+        raise SettingsError("--loso trains on a labelled dataset: give --data, what `livespot prepare` made of it")
+    if portraits is not None:
+        raise SettingsError("--loso trains on a labelled dataset alone: leave --faces and --clips out")
+    table = loso.train(config_file, data, out_dir, fold, jobs)
+    for shown in summary.to_rich(table.evaluation):
+        out.print(shown, "")
+    for note in (*table.notes, *summary.notes(table.evaluation)):
+        err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    out.print(out_dir, soft_wrap=True)
 
 
 @commands.command(epilog=examples("livespot export runs/default/best.pt engines/default.onnx --faces portraits/"))

@@ -1,0 +1,297 @@
+"""Leave-one-subject-out training: every fold for itself, in any order and anywhere, and one table from all of them.
+
+    OUT/run.json            what is trained on what: a fold of anything else is refused
+        folds/NAME/         choosing/ and training/ with checkpoint, metrics and curves; result.json once it is done
+        labels.csv          the videos of all folds that are done, and
+        predictions.csv     what was spotted in them: `livespot evaluate` makes the same table of both
+        results.json        every figure, what each fold chose, and which folds are missing
+        log.txt, report/    the challenge's log file and a page with timelines, once no fold is missing
+
+Counts are summed over all subjects that were left out, and then become one F1: never a mean of folds.
+"""
+
+import csv
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rich.console import Console
+
+from livespot.datasets.cache import LABELS, Cache
+from livespot.errors import LivespotError, SettingsError
+from livespot.evaluation import challenge, report, scores, summary
+from livespot.evaluation.labels import PREDICTION_COLUMNS, Span, Video, read_labels, write_labels
+from livespot.evaluation.scores import Evaluation
+from livespot.files import replacing
+from livespot.training.fold_loop import RESULT, Result, run_fold
+from livespot.training.folds import Fold, digest, named_fold, split_folds
+from livespot.training.runs import make_folder, time_left
+from livespot.training.settings import DatasetTrainSettings, load_train_settings
+
+NOTE, PREDICTIONS, FIGURES, LOG, REPORT = "run.json", "predictions.csv", "results.json", "log.txt", "report"
+
+ORPHAN_POLL_S = 0.5
+"""So long a fold outlives the process that started it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be trained, on what, and where."""
+
+    config: Path
+    data: Path
+    out: Path
+    settings: DatasetTrainSettings
+    cache: Cache
+    videos: Mapping[str, Video]
+    """All that are labelled, those too in which no face was found."""
+    folds: Sequence[Fold]
+
+    @property
+    def origin(self) -> str:
+        """Tells labels and faces from others."""
+        key = " ".join(f"{name}={value}" for name, value in sorted(self.cache.key.items()))
+        return f"labels {digest(self.videos.values())}, faces {key}"
+
+    def folder(self, fold: Fold) -> Path:
+        """Where a fold lies, whatever its subject is called."""
+        return self.out / "folds" / quote(fold.name, safe=" ").replace(".", "%2E")
+
+    def result(self, fold: Fold) -> Result | None:
+        """None where the fold is not done."""
+        path = self.folder(fold) / RESULT
+        return Result.load(path) if path.exists() else None
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the folds that are done came to."""
+
+    evaluation: Evaluation
+    results: Sequence[Result]
+    missing: Sequence[str]
+    """Folds that are not done."""
+    without_face: Sequence[str]
+    """Videos in which no face was found: all that is labelled there counts as missed."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the score must know of it."""
+        missing = f"incomplete: {len(self.missing)} folds are not done: {', '.join(self.missing)}"
+        without_face = f"no face was found in {', '.join(self.without_face)}"
+        return [note for note, of in ((missing, self.missing), (without_face, self.without_face)) if of]
+
+
+def train(config: Path, data: Path, out: Path, fold: str | None = None, jobs: int = 1) -> Table:
+    """Train the folds that are not done, or `fold` alone, `jobs` at a time; the table of all that are done.
+
+    Where it was ended it goes on. Raises SettingsError where settings or data cannot be used, or are not those that
+    `out` began with, and LivespotError that names the folds that failed, once all others are done.
+    """
+    plan = plan_of(config, data, out)
+    wanted = [named_fold(plan.folds, fold)] if fold else plan.folds
+    _claim(plan)
+    undone = [one for one in wanted if plan.result(one) is None]
+    progress = _Progress(len(undone))
+    failed = _in_turn(plan, undone, progress) if jobs == 1 else _at_once(plan, undone, jobs, progress)
+    with locked(out, waits=True):
+        table = tabulate(plan)
+    if failed or table is None:
+        raise LivespotError(
+            f"these folds were not trained: {', '.join(failed)}; what each said stands above. The others are kept: "
+            "the same command goes on"
+        )
+    return table
+
+
+def plan_of(config: Path, data: Path, out: Path) -> Plan:
+    """Raises SettingsError where settings or data cannot be used."""
+    settings = load_train_settings(config, DatasetTrainSettings)
+    cache = Cache(data)
+    videos = read_labels(data / LABELS)
+    return Plan(config, data, out, settings, cache, videos, split_folds(list(videos.values()), settings))
+
+
+def tabulate(plan: Plan) -> Table | None:
+    """Score all folds that are done against their labels, and write it down; None where none is."""
+    found = [(fold, plan.result(fold)) for fold in plan.folds]
+    missing = [fold.name for fold, result in found if result is None]
+    results = [result for _, result in found if result is not None]
+    if not results:
+        return None
+    tested = sorted(name for fold, result in found if result is not None for name in fold.test)
+    predictions = {name: spans for result in results for name, spans in result.predictions.items()}
+    evaluation = scores.evaluate({name: plan.videos[name] for name in tested}, predictions)
+    table = Table(evaluation, results, missing, [name for name in tested if name not in predictions])
+    _write(plan, table, predictions)
+    return table
+
+
+@contextmanager
+def locked(folder: Path, waits: bool = False) -> Iterator[None]:
+    """One process at a time, until it ends, however that is. Raises SettingsError where another is at it."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise SettingsError(f"another process is at work in {folder}: wait for it, or end it") from None
+        yield
+
+
+def _claim(plan: Plan) -> None:
+    """Raises SettingsError where the folder holds anything else than folds of these settings and data."""
+    make_folder(plan.out)
+    told = {"settings": plan.settings.model_dump(mode="json"), "data": plan.origin}
+    with locked(plan.out, waits=True):
+        note = plan.out / NOTE
+        if not note.exists():
+            _check_empty(plan.out)
+            with replacing(note) as part:
+                part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        elif differing := _differing(note, told):
+            raise SettingsError(f"{plan.out} began with other {differing}: give these, or another --out")
+
+
+def _check_empty(out: Path) -> None:
+    if any(not path.name.startswith(".") for path in out.iterdir()):
+        raise SettingsError(f"--out {out} holds something else than folds: give a new folder")
+
+
+def _differing(note: Path, told: dict[str, Any]) -> str:
+    """Which of what is `told` stands otherwise in the note."""
+    try:
+        there = json.loads(note.read_text(encoding="utf-8"))
+        settings = [name for name, value in told["settings"].items() if there["settings"].get(name) != value]
+        data = ["labels or faces"] if there["data"] != told["data"] else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise SettingsError(f"{note} is not what `livespot train --loso` wrote: give another --out") from None
+    return ", ".join(settings + data)
+
+
+class _Progress:
+    """Folds that are done, with the time that is left."""
+
+    def __init__(self, folds: int) -> None:
+        self._folds, self._done, self._begun_s = folds, 0, time.monotonic()
+
+    def tell(self, result: Result) -> None:
+        self._done += 1
+        left_s = (time.monotonic() - self._begun_s) / self._done * (self._folds - self._done)
+        chosen = f"epoch {result.epoch}, F1 {result.choosing_f1:.4f} where it was chosen"
+        words = f"fold {result.fold} done: {chosen}  {self._done} of {self._folds} folds  {time_left(left_s)}"
+        Console().print(words, highlight=False, markup=False, soft_wrap=True)
+
+
+def _in_turn(plan: Plan, folds: Sequence[Fold], progress: _Progress) -> list[str]:
+    for fold in folds:
+        progress.tell(_run(plan, fold))
+    return []
+
+
+def _run(plan: Plan, fold: Fold) -> Result:
+    folder = plan.folder(fold)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        return plan.result(fold) or run_fold(fold, plan.cache, folder, plan.settings, plan.origin)
+
+
+def _at_once(plan: Plan, folds: Sequence[Fold], jobs: int, progress: _Progress) -> list[str]:
+    """So many folds at a time, each in a process of its own; the names of those that failed."""
+    # Fresh processes, not forks: OpenCV's and torch's threads do not survive one.
+    context, waiting, failed = get_context("spawn"), list(folds), []
+    running: dict[int, tuple[Any, Fold]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                fold = waiting.pop(0)
+                process = context.Process(
+                    target=_alone, args=(plan.config, plan.data, plan.out, fold.name, os.getpid()), daemon=True
+                )
+                process.start()
+                running[process.sentinel] = process, fold
+            for sentinel in wait(list(running)):
+                assert isinstance(sentinel, int)
+                process, fold = running.pop(sentinel)
+                process.join()
+                result = plan.result(fold)
+                failed += [fold.name] if result is None else []
+                if result:
+                    progress.tell(result)
+    finally:
+        for process, _ in running.values():
+            process.terminate()
+            process.join()
+    return failed
+
+
+def _alone(config: Path, data: Path, out: Path, name: str, parent: int) -> None:
+    """A fold in its own process, which ends with the one that started it; Ctrl-C is for that one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    try:
+        plan = plan_of(config, data, out)
+        _run(plan, named_fold(plan.folds, name))
+    except LivespotError as error:
+        Console(stderr=True).print(f"fold {name}: {error}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_POLL_S)
+    os._exit(1)
+
+
+def _write(plan: Plan, table: Table, predictions: Mapping[str, Sequence[Span]]) -> None:
+    out, evaluation = plan.out, table.evaluation
+    write_labels(out / LABELS, [one.video for one in evaluation.videos])
+    _write_predictions(out / PREDICTIONS, predictions)
+    with replacing(out / FIGURES) as part:
+        part.write_text(json.dumps(figures(plan, table), indent=1) + "\n", encoding="utf-8")
+    if table.missing:
+        return
+    report.write(out / REPORT, evaluation)
+    if plan.settings.database:
+        challenge.write_log(out / LOG, evaluation, plan.settings.database)
+
+
+def figures(plan: Plan, table: Table) -> dict[str, Any]:
+    """Everything that is known, for programs."""
+    folds = [{name: value for name, value in vars(one).items() if name != "predictions"} for one in table.results]
+    return {
+        "protocol": protocol(plan),
+        "threshold": plan.settings.spotting.threshold,
+        "scores": plan.settings.spotting.scores,
+        "complete": not table.missing,
+        "missing": list(table.missing),
+        "without_face": list(table.without_face),
+        **summary.figures(table.evaluation),
+        "folds": folds,
+    }
+
+
+def protocol(plan: Plan) -> str:
+    """In words: figures of another are not to be compared with these."""
+    split, folds = plan.settings.split, plan.settings.folds
+    left_out = f"leave-one-{split}-out" if folds is None else f"{folds} folds by {split}"
+    return f"{left_out}; epoch and threshold chosen in videos of the training {split}s only; official rule, IoU >= 0.5"
+
+
+def _write_predictions(path: Path, predictions: Mapping[str, Sequence[Span]]) -> None:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow((*PREDICTION_COLUMNS, "score"))
+        for name, spans in sorted(predictions.items()):
+            writer.writerows((name, one.type, one.onset, one.offset, one.score) for one in spans)

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from rich.markup import escape
 
-from livespot.cli import learning, measuring, preparing, watching
+from livespot.cli import datasets, learning, measuring, preparing, watching
 from livespot.cli.common import Exit, err
 from livespot.errors import LivespotError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 for group in (watching, measuring, preparing, learning):
     app.add_typer(group.commands)
+app.add_typer(datasets.commands, name="datasets")
 
 
 def main() -> None:

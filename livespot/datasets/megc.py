@@ -27,13 +27,13 @@ DEPTH = 3
 
 
 def scan(year: int, root: Path, findings: Findings) -> Scan:
-    """Clips at or below the root. Raises LivespotError where it is unclear how fast one was recorded."""
+    """Clips at or below the root. Raises LivespotError where none of those names tells how fast one was recorded."""
     clips = list(_clips(root))
     if not clips:
         raise LivespotError(
             f"no folder of frames and no video is at or below {root}: give the one that was unpacked to"
         )
-    locations = [_location(root, clip, findings) for clip in clips]
+    locations = [_location(root, clip) for clip in clips]
     by_name: dict[str, Location] = {}
     for location in locations:
         known = by_name.setdefault(location.name, location)
@@ -50,10 +50,8 @@ def _clips(root: Path) -> Iterator[Path]:
             yield from (entry for entry in entries(folder) if entry.is_file() and is_video(entry))
 
 
-def _location(root: Path, clip: Path, findings: Findings) -> Location:
+def _location(root: Path, clip: Path) -> Location:
     name = clip.stem if clip.is_file() else clip.name
     above = str(clip.relative_to(root.parent)).lower()
     fps = next((rate for part, rate in FPS.items() if part in above), None)
-    if fps is None and clip.is_dir():
-        findings.fault(name, f"{clip} does not say how fast it was recorded: put it below a folder samm or cas")
     return Location(name, name, clip, fps)

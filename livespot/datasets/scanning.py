@@ -28,9 +28,9 @@ NAMED = 5
 """So many are named where a note speaks of several that are alike."""
 
 BASES: Mapping[str, str] = {
-    "names": "frames of the labels are the numbers in the names of the pictures, from 1 on in a video file",
     "0": "frames of the labels count from 0",
     "1": "frames of the labels count from 1",
+    "names": "frames of the labels are the numbers in the names of the pictures, from 1 on in a video file",
 }
 """What a frame's number in the labels means. In the table frames count from 0, and the offset is the last of all."""
 
@@ -110,7 +110,7 @@ class Found:
 
 def assemble(known: Known, found: Found, findings: Findings) -> Scan:
     """Raises LivespotError that names all faults, each with file, sheet and row."""
-    footage = dict(_footage(found.locations.values(), findings))
+    footage = dict(_footage(known, found.locations.values(), findings))
     spans, kinds, lost = _spans(known, found, footage, findings)
     for name, location in found.locations.items():
         _note_loss(location, lost[name], name in footage, findings)
@@ -123,7 +123,7 @@ def assemble(known: Known, found: Found, findings: Findings) -> Scan:
     return Scan(known.title, videos, counts, tuple(_conventions(found, findings)), tuple(findings.notes))
 
 
-def _footage(locations: Iterable[Location], findings: Findings) -> Iterator[tuple[str, Footage]]:
+def _footage(known: Known, locations: Iterable[Location], findings: Findings) -> Iterator[tuple[str, Footage]]:
     for location in sorted(locations, key=lambda one: one.name):
         if location.path is None:
             continue
@@ -132,7 +132,9 @@ def _footage(locations: Iterable[Location], findings: Findings) -> Iterator[tupl
         except SourceError as error:
             findings.notes.append(f"{location.name}: {error}")
             continue
-        if not seen.holes or findings.decide("holes", f"{location.name}: {seen.holes} in {location.path}"):
+        if _fps(location, known, seen) is None:
+            findings.fault(location.name, f"nothing says how fast {location.path} was recorded")
+        elif not seen.holes or findings.decide("holes", f"{location.name}: {seen.holes} in {location.path}"):
             yield location.name, seen
 
 
@@ -184,9 +186,7 @@ def _note_loss(location: Location, lost: int, is_there: bool, findings: Findings
 
 def _video(location: Location, known: Known, footage: Footage, spans: Sequence[Span], findings: Findings) -> Video:
     fps = _fps(location, known, footage)
-    if fps is None:
-        findings.fault(location.name, f"nothing says its frame rate: {footage.path}")
-    elif footage.fps is not None and abs(footage.fps - fps) > FPS_SLACK * fps:
+    if fps and footage.fps and abs(footage.fps - fps) > FPS_SLACK * fps:
         findings.notes.append(f"{location.name}: {footage.path.name} has {footage.fps:g} frames a second, not {fps:g}")
     return Video(location.name, location.subject, fps, len(footage), tuple(sorted(spans)), footage.path)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,14 +159,12 @@ class _Lane:
     def finish(self, about: Row) -> Path:
         """The folder, with all on the disk."""
         self._crops.truncate(self._count * CROP_BYTES)
-        for file in (self._crops, self._rows, self._meshes):
-            file.flush()
-            os.fsync(file.fileno())
+        for data in (self._crops, self._rows, self._meshes):
+            _settle(data)
         counts = {"frames": self._count, "seen": self.seen, "meshes": self._mesh_count, "faces": self._faces}
-        with (self._folder / ABOUT).open("w", encoding="utf-8") as file:
-            json.dump(about | counts | {"gaps": self._gaps}, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
+        with (self._folder / ABOUT).open("w", encoding="utf-8") as words:
+            json.dump(about | counts | {"gaps": self._gaps}, words, indent=2)
+            _settle(words)
         return self._folder
 
     def close(self) -> None:
@@ -202,3 +200,9 @@ class _Lane:
         told = asdict(gap)
         del told["source"]
         self._gaps.append((row, told))
+
+
+def _settle(file: IO[Any]) -> None:
+    """Let all of a file be on the disk itself: a machine may lose its power, too."""
+    file.flush()
+    os.fsync(file.fileno())

@@ -6,8 +6,9 @@
                                                 labels.csv, videos.json: of all of them, once all are made
 
 A video depends on the seed, its number, and its portrait or clip alone. It is there once its .npz is, which is written
-last: a run that was killed goes on where it was. `labels.csv` has a row for each expression; frames are 0-based, and
-`offset` is the last of the expression. Each .npz holds, of every frame in the order of the video,
+last: a run that was killed goes on where it was. `labels.csv` has a row for each expression, and an empty one for a
+video without any; frames are 0-based, and `offset` is the last of the expression. Each .npz holds, of every frame in
+the order of the video,
 
     displacement_iod  (T, regions, 2)  how far the skin has come in each of `regions`, x along the eyes, in IOD
     intensities       (T, units)       of each of `units`, action units, lids and gaze: peak displacement in IOD
@@ -54,6 +55,8 @@ from livespot.synth.script import NAMES, POSE
 Row: TypeAlias = dict[str, Any]
 
 COLUMNS = ("video", "subject", "fps", "type", "onset", "apex", "offset", "amplitude_iod", "units")
+VIDEO_COLUMNS = ("frames", "path")
+"""What is told of the video itself, after what is told of an expression."""
 
 JPEG_QUALITY = 95
 LABELS, SUMMARY = "labels.csv", "videos.json"
@@ -191,9 +194,9 @@ class Videos:
                 self._folder.rmdir()
             raise SourceError("no video could be made:\n" + "\n".join(self.left_out.values()))
         with replacing(self._folder / LABELS) as part, part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(file, (*COLUMNS, *VIDEO_COLUMNS), lineterminator="\n")
             writer.writeheader()
-            writer.writerows(row for about in made for row in about["labels"])
+            writer.writerows(row for about in made for row in _rows(about))
         self._summarise([{key: value for key, value in about.items() if key != "labels"} for about in made])
 
     def _summarise(self, videos: list[Row], complete: bool = True) -> None:
@@ -337,6 +340,14 @@ def _label(task: Task, one: Expression, times_s: NDArray[np.float64], fps: float
     apex = int(np.abs(times_s[first : last + 1] - one.apex_s).argmin()) + first
     values = (task.name, task.base.stem, round(fps, 6), one.type, first, apex, last, round(one.amplitude_iod, 6))
     return dict(zip(COLUMNS, (*values, ";".join(_units(one))), strict=True))
+
+
+def _rows(about: Row) -> Iterator[Row]:
+    """What the table of labels says of a video: an empty row, where nothing is expressed in it."""
+    video = {name: about[name] for name in COLUMNS[:3]}
+    place = {"frames": about["frames"], "path": f"{about['video']}.avi"}
+    labels: list[Row] = about["labels"] or [{}]
+    yield from (video | label | place for label in labels)
 
 
 def _units(one: Expression) -> list[str]:

@@ -17,11 +17,13 @@ import numpy as np
 import psutil
 import pytest
 
+from livespot.capture.virtual import ASTRONAUT
 from livespot.config import AlignSettings
 from livespot.datasets.cache import Cache, folder_of
 from livespot.datasets.preparing import FRAME_BYTES, Preparation
 from livespot.errors import LivespotError, SettingsError, SourceError
 from livespot.evaluation.labels import Span, Video, write_labels
+from livespot.synth.videos import Order, Videos
 from tests.datasets.shelf import contents, prepared, table, times_ns, write_frames
 from tests.films import BLANK, Picture, write_video
 
@@ -271,6 +273,16 @@ def test_frames_too_fast_to_be_spotted_are_left_out(places: dict[str, Path | Non
     labels = table(tmp_path / "labels.csv", {"b": places["b"]}, 1000.0)
     with pytest.raises(SourceError, match="b has 1000 frames a second; expected at most 240"):
         sum(Preparation(labels, tmp_path / "cache", AlignSettings()))
+
+
+def test_synthesised_videos_are_prepared_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    shutil.copy(ASTRONAUT, tmp_path / "faces")
+    sum(Videos(tmp_path / "calm", Order(tmp_path / "faces", videos=1, seconds=2.0, fps=15.0, calm=True)))
+    prepared(tmp_path / "calm" / "labels.csv", tmp_path / "cache")
+    cache = Cache(tmp_path / "cache")
+    assert [(one.name, one.length, one.truths) for one in cache.videos] == [("0000_astronaut", 30, ())]
+    assert cache["0000_astronaut"].seen[0]
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":

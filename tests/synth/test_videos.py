@@ -16,10 +16,11 @@ from livespot.action_units import UNITS
 from livespot.capture.opencv import VideoFile
 from livespot.capture.virtual import ASTRONAUT, Expression
 from livespot.errors import LivespotError, SettingsError, SourceError
+from livespot.evaluation.labels import read_labels
 from livespot.motion.regions import REGIONS
 from livespot.synth.performance import Performance
 from livespot.synth.script import NAMES, POSE
-from livespot.synth.videos import COLUMNS, Order, Task, Videos, _label, _Writer, tasks
+from livespot.synth.videos import COLUMNS, VIDEO_COLUMNS, Order, Task, Videos, _label, _Writer, tasks
 from tests.films import BLANK, film, write_video
 from tests.portraits import Picture
 
@@ -95,7 +96,7 @@ def test_each_video_has_the_rate_and_the_frames_that_are_told(both: Path) -> Non
 
 def test_labels_tell_frames_of_expressions_with_their_amplitude_and_units(both: Path) -> None:
     rows = labels(both)
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == (*COLUMNS, *VIDEO_COLUMNS)
     assert {row["subject"] for row in rows} == {"eileen", "webcam"}
     for row in rows:
         onset, apex, offset = (int(row[edge]) for edge in ("onset", "apex", "offset"))
@@ -107,6 +108,21 @@ def test_labels_tell_frames_of_expressions_with_their_amplitude_and_units(both: 
         assert set(row["units"].split(";")) <= set(UNITS)
         parts = [units.index(unit) for unit in row["units"].split(";")]
         assert intensities[apex, parts].max() > 0.3 * float(row["amplitude_iod"])
+
+
+@pytest.mark.parametrize("calm", [False, True])
+def test_labels_are_read_as_those_of_any_dataset(
+    both: Path, faces: Path, clips: Path, tmp_path: Path, calm: bool
+) -> None:
+    folder = both
+    if calm:
+        folder = tmp_path / "calm"
+        made(folder, Order(faces, clips, videos=2, seconds=SECONDS, seed=6, calm=True))
+    videos = read_labels(folder / "labels.csv")
+    told = {one["video"]: (one["subject"], one["fps"], one["frames"]) for one in about(folder)["videos"]}
+    assert {name: (one.subject, one.fps, one.length) for name, one in videos.items()} == told
+    assert all(video.path == folder / f"{name}.avi" and video.path.exists() for name, video in videos.items())
+    assert sum(len(video.truths) for video in videos.values()) == (0 if calm else len(labels(both)))
 
 
 def test_of_a_portrait_all_that_is_true_of_every_frame_is_kept(both: Path, faces: Path) -> None:
@@ -151,8 +167,11 @@ def test_a_video_is_the_same_whatever_else_is_made(both: Path, faces: Path, clip
 
 def test_calm_videos_show_the_same_without_expressions(both: Path, faces: Path, clips: Path, tmp_path: Path) -> None:
     made(tmp_path / "calm", Order(faces, clips, videos=2, seconds=SECONDS, seed=6, calm=True))
-    assert labels(tmp_path / "calm") == []
-    assert (tmp_path / "calm" / "labels.csv").read_text(encoding="utf-8") == ",".join(COLUMNS) + "\n"
+    assert (tmp_path / "calm" / "labels.csv").read_text(encoding="utf-8").splitlines() == [
+        "video,subject,fps,type,onset,apex,offset,amplitude_iod,units,frames,path",
+        "0000_eileen,eileen,30.0,,,,,,,60,0000_eileen.avi",
+        "0001_webcam,webcam,25.0,,,,,,,100,0001_webcam.avi",
+    ]
     assert about(tmp_path / "calm")["videos"][0]["conditions"] == about(both)["videos"][0]["conditions"]
     with np.load(tmp_path / "calm" / "0001_webcam.npz") as truth:
         assert not truth["displacement_iod"].any()

@@ -17,7 +17,7 @@ import cv2
 import torch
 
 from livespot.datasets.cache import Cache
-from livespot.errors import LivespotError
+from livespot.errors import LivespotError, SettingsError
 from livespot.evaluation.labels import Span
 from livespot.files import replacing
 from livespot.nets.checkpoint import commit
@@ -67,8 +67,11 @@ class Result:
 def run_fold(fold: Fold, data: Cache, out: Path, settings: DatasetTrainSettings, origin: str) -> Result:
     """Choose, train and judge in the folder `out`, from wherever that was left; `origin` tells data from others.
 
-    Raises SettingsError where what lies in `out` began with other settings or data.
+    Raises SettingsError where what lies in `out` began with other settings or data, or too few videos show a face.
     """
+    for part, names in (("learn from", fold.training), ("choose by", fold.choosing)):
+        if not with_face(names, data):
+            raise SettingsError(f"fold {fold.name}: no face was found in any of the videos to {part}: prepare more")
     left_out = {"left_out": list(fold.test), "data": [origin]}
     choosing = {"training": list(fold.training), "choosing": list(fold.choosing), **left_out}
     _, chosen = fit(out / "choosing", data, choosing, settings.epochs, settings, f"{fold.name} choosing")

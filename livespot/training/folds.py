@@ -19,8 +19,8 @@ from livespot.errors import SettingsError
 from livespot.evaluation.labels import Video
 from livespot.training.settings import DatasetTrainSettings
 
-FEWEST_UNITS = 3
-"""One to be left out, one that chooses, one to learn from."""
+FEWEST_OTHERS = 2
+"""One that chooses, one to learn from."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,12 @@ def split_folds(videos: Sequence[Video], settings: DatasetTrainSettings) -> list
     """
     _check(videos)
     units = _units(videos, settings)
-    wanted = settings.folds or len(units)
-    if len(units) < max(wanted, FEWEST_UNITS):
+    if settings.folds and settings.folds > len(units):
         raise SettingsError(
-            f"the dataset has {len(units)} {settings.split}s and {wanted} folds are asked for: expected at least "
-            f"{max(wanted, FEWEST_UNITS)}, one to leave out, one to choose epoch and threshold, one to learn from"
+            f"folds is {settings.folds}, and the dataset has {len(units)} {settings.split}s: give fewer"
         )
     left_out = {name: [name] for name in units} if settings.folds is None else _dealt(list(units), settings)
-    return [_fold(name, names, units, settings.inner_folds) for name, names in left_out.items()]
+    return [_fold(name, names, units, settings) for name, names in left_out.items()]
 
 
 def named_fold(folds: Sequence[Fold], name: str) -> Fold:
@@ -98,9 +96,15 @@ def _dealt(names: list[str], settings: DatasetTrainSettings) -> dict[str, list[s
     return {str(part + 1): sorted(shuffled[part :: settings.folds]) for part in range(settings.folds)}
 
 
-def _fold(name: str, left_out: Sequence[str], units: dict[str, list[Video]], inner_folds: int) -> Fold:
+def _fold(name: str, left_out: Sequence[str], units: dict[str, list[Video]], settings: DatasetTrainSettings) -> Fold:
     """Those that choose are every so many-th by their number of micro-expressions, or they might have none."""
     others = sorted((unit for unit in units if unit not in left_out), key=lambda unit: (*_shown(units[unit]), unit))
+    if len(others) < FEWEST_OTHERS:
+        raise SettingsError(
+            f"of {len(units)} {settings.split}s in the dataset {len(others)} are left without {', '.join(left_out)}: "
+            f"expected at least {FEWEST_OTHERS}, one to learn from and one that chooses epoch and threshold"
+        )
+    inner_folds = settings.inner_folds
     choosing = others[min(inner_folds // 2, len(others) - 1) :: inner_folds]
     training = [unit for unit in others if unit not in choosing]
     return Fold(name, *(_videos(part, units) for part in (training, choosing, left_out)))

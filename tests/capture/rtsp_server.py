@@ -1,0 +1,122 @@
+"""A real RTSP camera for the tests: GStreamer's server, run by the system's Python, which has its bindings.
+
+    /usr/bin/python3 rtsp_server.py --port 0 --mount live --mount other
+
+Prints the port once it listens. Every picture says when it was shot: sixteen blocks, black or white, are the number
+`floor(time.monotonic() * fps)` in binary, lowest bit first. A server that is started anew goes on counting, so that a
+test can tell to the frame what was lost, and how late a picture is. Kill it, stop and continue it: it is a process.
+"""
+
+# mypy: ignore-errors
+# (the bindings are the system's, which knows no types of them)
+
+import argparse
+import time
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+BLOCKS = 16
+NS = 1_000_000_000
+
+
+def picture(number, width, height):
+    """Grey bytes (height, width) whose blocks say the number."""
+    row = b"".join((b"\xff" if number >> (column * BLOCKS // width) & 1 else b"\x00") for column in range(width))
+    return row * height
+
+
+class Feed:
+    """Pushes a picture for each tick of the monotonic clock into one media's appsrc."""
+
+    def __init__(self, source, fps, width, height):
+        self._source, self._fps, self._width, self._height = source, fps, width, height
+        self._first = self._last = int(time.monotonic() * fps)
+        self._tick()
+        self._timer = GLib.timeout_add(max(1, int(250 / fps)), self._tick)
+
+    def end(self, *_):
+        if self._timer:
+            GLib.source_remove(self._timer)
+            self._timer = 0
+
+    def _tick(self):
+        now = int(time.monotonic() * self._fps)
+        for number in range(max(self._last, now - 4) + 1, now + 1):  # what was missed while we were stopped is gone
+            buffer = Gst.Buffer.new_wrapped(picture(number, self._width, self._height))
+            buffer.pts = int((number - self._first) * NS / self._fps)
+            buffer.duration = int(NS / self._fps)
+            self._source.emit("push-buffer", buffer)
+            self._last = number
+        return True
+
+
+class Factory(GstRtspServer.RTSPMediaFactory):
+    """One camera, the same for all who watch it."""
+
+    def __init__(self, options):
+        super().__init__()
+        self._options = options
+        caps = f"video/x-raw,format=GRAY8,width={options.width},height={options.height},framerate={options.fps}/1"
+        encode = (
+            "jpegenc ! rtpjpegpay name=pay0 pt=26"
+            if options.codec == "jpeg"
+            else f"x264enc tune=zerolatency speed-preset=ultrafast bitrate=400 key-int-max={options.fps // 2} ! "
+            "video/x-h264,profile=baseline ! rtph264pay name=pay0 pt=96 config-interval=-1"
+        )
+        self.set_launch(
+            f"( appsrc name=camera is-live=true format=time caps={caps} ! "
+            f"videoconvert ! video/x-raw,format=I420 ! {encode} )"
+        )
+        self.set_shared(True)
+
+    def do_configure(self, media):
+        source = media.get_element().get_by_name_recurse_up("camera")
+        feed = Feed(source, self._options.fps, self._options.width, self._options.height)
+        media.connect("unprepared", feed.end)
+
+
+def with_password(server, user, password):
+    """Who does not give it is refused with 401."""
+    auth = GstRtspServer.RTSPAuth()
+    token = GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", "watcher")
+    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+    server.set_auth(auth)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", default="0")
+    parser.add_argument("--mount", action="append")
+    parser.add_argument("--fps", type=int, default=25)
+    parser.add_argument("--width", type=int, default=160)
+    parser.add_argument("--height", type=int, default=120)
+    parser.add_argument("--codec", choices=("h264", "jpeg"), default="h264")
+    parser.add_argument("--login", help="user:password")
+    options = parser.parse_args()
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service(options.port)
+    for mount in options.mount or ["live"]:
+        factory = Factory(options)
+        if options.login:
+            permissions = GstRtspServer.RTSPPermissions()
+            permissions.add_permission_for_role("watcher", "media.factory.access", True)
+            permissions.add_permission_for_role("watcher", "media.factory.construct", True)
+            factory.set_permissions(permissions)
+        server.get_mount_points().add_factory(f"/{mount}", factory)
+    if options.login:
+        with_password(server, *options.login.split(":"))
+    if not server.attach(None):
+        raise SystemExit(f"port {options.port} is taken")
+    print(server.get_bound_port(), flush=True)
+    GLib.MainLoop().run()
+
+
+if __name__ == "__main__":
+    main()

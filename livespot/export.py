@@ -13,6 +13,7 @@ from torch import nn
 
 from livespot.errors import EngineError
 from livespot.files import replacing
+from livespot.infer.arrays import examples
 from livespot.infer.metadata import KEY, EngineMetadata
 from livespot.nets import PAIR_NETWORKS
 from livespot.nets.checkpoint import Checkpoint
@@ -22,9 +23,6 @@ from livespot.records import Calibration, ClipSpec
 
 PARITY = 1e-5
 """Largest difference of any score between PyTorch and ONNX Runtime: float32 rounding, not another network."""
-
-EXAMPLE_SIZE = {"clips": 1.0, "motion": 0.01}
-"""Standard deviation of each input: what is larger by far drives every score to 0 or 1, where all are alike."""
 
 OPSET = 17
 
@@ -106,10 +104,7 @@ def _describe(path: Path, metadata: EngineMetadata) -> None:
 
 
 def _checked_parity(net: nn.Module, clip: ClipSpec, path: Path) -> float:
-    rng = np.random.default_rng(0)
-    inputs = {
-        name: rng.normal(0, EXAMPLE_SIZE[name], (8, *shape)).astype(np.float32) for name, shape in clip.shapes.items()
-    }
+    inputs = examples(clip, 8)
     with torch.no_grad():
         wanted = net(*map(torch.from_numpy, inputs.values())).numpy()
     difference = float(np.abs(_run(path, inputs) - wanted).max())

@@ -1,6 +1,6 @@
 """ONNX Runtime on the CPU: the engine that runs everywhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from livespot.assets import asset
 from livespot.config import InferSettings
 from livespot.errors import EngineError
+from livespot.infer.arrays import blank, check_scores, count, sides
 from livespot.infer.metadata import KEY, EngineMetadata
 from livespot.records import Calibration, ClipSpec
 
@@ -38,7 +39,7 @@ class OnnxScorer:
         metadata = _metadata(session, path)
         _check_tensors(session, metadata.clip, path)
         self._session, self._metadata = session, metadata
-        self.score({name: np.zeros((2, *shape), np.float32) for name, shape in metadata.clip.shapes.items()})
+        self.score(blank(metadata.clip, 2))
         return self
 
     def __exit__(
@@ -68,12 +69,12 @@ class OnnxScorer:
         Returns float32 (N, 2), a new array: probabilities of micro and of macro in [0, 1]; both may be high.
         Raises EngineError where what the network returns is no probability.
         """
-        count = _count(inputs, self._opened.clip)
+        clips = count(inputs, self._opened.clip)
         try:
             scores: NDArray[np.float32] = self._session.run(["scores"], dict(inputs))[0]
         except Exception as error:  # ONNX Runtime's exceptions have no other base
-            raise EngineError(f"{self.name} cannot score {count} clips: {error}") from None
-        _check_scores(scores, count, self.name)
+            raise EngineError(f"{self.name} cannot score {clips} clips: {error}") from None
+        check_scores(scores, clips, self.name)
         return scores
 
     @property
@@ -122,7 +123,7 @@ def _metadata(session: Any, path: Path) -> EngineMetadata:
 
 
 def _check_tensors(session: Any, clip: ClipSpec, path: Path) -> None:
-    inputs = " and ".join(f"{name} float32 (any, {_sides(shape)})" for name, shape in clip.shapes.items())
+    inputs = " and ".join(f"{name} float32 (any, {sides(shape)})" for name, shape in clip.shapes.items())
     scores = "scores float32 (any, 2)"
     for verb, tensors, expected in (("takes", session.get_inputs(), inputs), ("gives", session.get_outputs(), scores)):
         came = _described(tensors)
@@ -130,42 +131,12 @@ def _check_tensors(session: Any, clip: ClipSpec, path: Path) -> None:
             raise EngineError(f"{path} {verb} {came}; expected {expected}: export the network again")
 
 
-def _count(inputs: Mapping[str, NDArray[np.float32]], clip: ClipSpec) -> int:
-    """How many clips the inputs are of. Raises ValueError where they are not what the network asks for."""
-    if inputs.keys() != clip.shapes.keys():
-        raise ValueError(f"inputs are {' and '.join(inputs) or 'none'}; expected {' and '.join(clip.shapes)}")
-    for name, shape in clip.shapes.items():
-        array = inputs[name]
-        if array.shape[1:] != shape or array.dtype != np.float32 or not len(array):
-            came = f"{name} came as {array.dtype} {array.shape}"
-            raise ValueError(f"{came}; expected float32 (N, {_sides(shape)}), N from 1")
-    counts = {name: len(array) for name, array in inputs.items()}
-    if len(set(counts.values())) > 1:
-        told = " and ".join(f"{count} {name}" for name, count in counts.items())
-        raise ValueError(f"inputs are of {told}; expected as many of each")
-    return next(iter(counts.values()))
-
-
-def _check_scores(scores: NDArray[np.float32], clips: int, name: str) -> None:
-    if scores.shape != (clips, 2):
-        raise EngineError(f"{name} returned scores {scores.shape} for {clips} clips; expected ({clips}, 2)")
-    if not ((scores >= 0) & (scores <= 1)).all():
-        raise EngineError(
-            f"{name} returned scores from {scores.min()} to {scores.max()}; expected probabilities in [0, 1]: "
-            "train it again, or export it with its sigmoid"
-        )
-
-
 def _described(tensors: Any) -> str:
     """Inputs or outputs of a session, by name: "clips float32 (any, 2, 2, 112, 112)"; a free side is "any"."""
     return " and ".join(
-        f"{tensor.name} {_DTYPES.get(tensor.type, tensor.type)} ({_sides(tensor.shape)})"
+        f"{tensor.name} {_DTYPES.get(tensor.type, tensor.type)} ({sides(tensor.shape)})"
         for tensor in sorted(tensors, key=lambda one: str(one.name))
     )
-
-
-def _sides(shape: Sequence[int | str | None]) -> str:
-    return ", ".join(str(side) if isinstance(side, int) else "any" for side in shape)
 
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}

@@ -89,7 +89,8 @@ class Table:
     @property
     def notes(self) -> list[str]:
         """What a reader of the score must know of it."""
-        missing = f"incomplete: {len(self.missing)} folds are not done: {', '.join(self.missing)}"
+        folds = len(self.results) + len(self.missing)
+        missing = f"incomplete: {len(self.missing)} of {folds} folds are not done: {', '.join(self.missing)}"
         without_face = f"no face was found in {', '.join(self.without_face)}"
         return [note for note, of in ((missing, self.missing), (without_face, self.without_face)) if of]
 

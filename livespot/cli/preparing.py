@@ -50,7 +50,8 @@ def prepare(
     chosen = chosen_settings(config_file, {}, settings)
     from livespot.datasets.preparing import Preparation
 
-    preparation = Preparation(labels, cache, chosen.align, jobs)
+    with err.status("looking at the videos"):
+        preparation = Preparation(labels, cache, chosen.align, jobs)
     if preparation.frames:
         needed = f"about {preparation.bytes_needed / 1e9:.2f} GB"
         err.print(f"{counted(preparation.frames, 'frame')} to align, {needed} in {escape(str(cache))}", soft_wrap=True)

@@ -52,7 +52,10 @@ LAYOUT = 1
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Prepared(ShapesInRepr):
-    """The face of one video, one at a time, memory-mapped and read only."""
+    """The face of one video, one at a time, memory-mapped and read only.
+
+    To another process give the cache's folder and the name: pickled, all of it would be copied.
+    """
 
     video: Video
     crops: NDArray[np.uint8]
@@ -75,7 +78,8 @@ class Prepared(ShapesInRepr):
     def faces(self) -> Iterator[Face | Gap]:
         """All that the aligner and the source told, in order: each face, and a gap where one was lost or frames were.
 
-        A new number after a gap is not somebody else: a face that was lost is found again as another one.
+        A new number after a gap need not be somebody else: a face that was lost is found again as another one. What
+        remembers begins anew at the gap of a face, and at one of the source that is longer than `max_gap_s`.
         """
         gaps = defaultdict(list)
         for row, gap in self.gaps:

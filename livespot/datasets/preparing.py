@@ -20,7 +20,7 @@ from typing import Any
 
 import cv2
 
-from livespot.capture.folder import IMAGE_TYPES, natural_order
+from livespot.capture.folder import IMAGE_TYPES
 from livespot.capture.opencv import declared_frames
 from livespot.config import AlignSettings
 from livespot.datasets.aligned import PART, Task, align
@@ -155,7 +155,7 @@ class Preparation:
                     done, waiting = wait(waiting, TURN_S, FIRST_COMPLETED)
                     for one in done:
                         self._settle(begun[one], *one.result())
-                    before, counted = counted, counter.value
+                    before, counted = counted, counter.get_obj().value  # who holds the lock may have been killed
                     yield counted - before
             except BrokenProcessPool:
                 raise LivespotError(
@@ -252,11 +252,16 @@ def _origin(path: Path, fps: float | None) -> Row:
 
 
 def _origin_of_folder(folder: Path) -> Row:
-    images = sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGE_TYPES), key=natural_order)
-    sizes = [path.stat().st_size for path in images]
-    listed = "\n".join(f"{path.name} {size}" for path, size in zip(images, sizes, strict=True))
-    ends = "".join(_digest(path) for path in images[:1] + images[-1:])
-    return {"images": len(images), "bytes": sum(sizes), "sha256": sha256((listed + ends).encode()).hexdigest()}
+    with os.scandir(folder) as entries:  # of which there may be millions
+        sizes = {one.name: one.stat().st_size for one in entries if Path(one.name).suffix.lower() in IMAGE_TYPES}
+    names = sorted(sizes)
+    listed = "\n".join(f"{name} {sizes[name]}" for name in names)
+    ends = "".join(_digest(folder / name) for name in names[:1] + names[-1:])
+    return {
+        "images": len(names),
+        "bytes": sum(sizes.values()),
+        "sha256": sha256((listed + ends).encode(errors="surrogateescape")).hexdigest(),
+    }
 
 
 def _digest(path: Path) -> str:
@@ -282,6 +287,8 @@ def _notes(video: Video, about: Row) -> list[str]:
         notes.append(f"labels reach to frame {last}, its last one is {frames - 1}")
     if fps and video.fps and abs(fps - video.fps) > FPS_SLACK * fps:
         notes.append(f"the table says {video.fps:g} frames a second, the file {fps:g}: its own times are kept")
+    if len(about["faces"]) > 1:
+        notes.append(f"{len(about['faces'])} faces, one after another: it was lost and found again, or is not one")
     if about["others"]:
         notes.append(f"{len(about['others'])} more at the same time: the face seen longest is kept")
     return notes

@@ -24,7 +24,7 @@ from livespot.datasets.preparing import FRAME_BYTES, Preparation
 from livespot.errors import LivespotError, SettingsError, SourceError
 from livespot.evaluation.labels import Span, Video, write_labels
 from livespot.synth.videos import Order, Videos
-from tests.datasets.shelf import contents, prepared, table, times_ns, write_frames
+from tests.datasets.shelf import contents, prepared, table, times_ns, write_frames, write_lost
 from tests.films import BLANK, Picture, write_video
 
 PATIENCE_S = 60.0
@@ -238,6 +238,12 @@ def test_of_two_faces_at_once_the_one_seen_longest_is_kept_and_told(pictures: li
     assert said == {"two": ["1 more at the same time: the face seen longest is kept"]}
     video = Cache(tmp_path / "cache")["two"]
     assert video.seen.all() and set(video.rows["face"].tolist()) == {0}
+
+
+def test_a_face_that_was_lost_and_found_again_is_noted(pictures: list[Picture], tmp_path: Path) -> None:
+    labels = table(tmp_path / "labels.csv", {"a": write_lost(tmp_path / "lost.avi", pictures)})
+    said = "2 faces, one after another: it was lost and found again, or is not one"
+    assert prepared(labels, tmp_path / "cache").summary()["notes"] == {"a": [said]}
 
 
 def test_what_the_table_says_otherwise_than_the_video_is_noted(places: dict[str, Path | None], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from livespot.cli.common import (
 )
 from livespot.datasets import adapters, report
 from livespot.datasets.conventions import CHOICES, SUBJECTS, Conventions, flag
-from livespot.datasets.scanning import BASES
+from livespot.datasets.found import BASES
 from livespot.datasets.submission import COLUMNS, silent_clips, write_submission
 from livespot.errors import SettingsError
 from livespot.evaluation.labels import read_labels, read_predictions, write_labels

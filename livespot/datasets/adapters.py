@@ -10,8 +10,9 @@ from pathlib import Path
 from livespot.datasets import casme2, casme3, generic, megc, samm_lv
 from livespot.datasets.conventions import Conventions
 from livespot.datasets.expressions import Findings
+from livespot.datasets.found import BASES
 from livespot.datasets.places import check_root
-from livespot.datasets.scanning import BASES, Scan
+from livespot.datasets.scanning import Scan
 from livespot.errors import SettingsError
 
 LABELLED: Mapping[str, Callable[[Path, Path | None, Findings], Scan]] = {

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from livespot.datasets.expressions import Findings, Labelled, label_file, read
+from livespot.datasets.found import Found, Known, Location
 from livespot.datasets.places import entries, folders, home, is_video
-from livespot.datasets.scanning import Found, Known, Location, Scan, assemble
+from livespot.datasets.scanning import Scan, assemble
 from livespot.datasets.sheets import Record, Sheet, another_layout, read_sheets
 from livespot.errors import LivespotError
 
@@ -61,9 +62,8 @@ def scan(root: Path, labels: Path | None, findings: Findings) -> Scan:
     rules = _rules(sheets)
     on_disk = _on_disk(root, findings)
     found = list(_labels(sheets[0], rules, on_disk, findings))
-    subjects = {f"{label.video}": _subject(label.video) for label in found}
-    names = subjects | {name: _subject(name) for name in on_disk}
-    locations = {name: Location(name, subject, on_disk.get(name)) for name, subject in names.items()}
+    names = {label.video for label in found} | set(on_disk)
+    locations = {name: Location(name, _subject(name), on_disk.get(name)) for name in names}
     return assemble(KNOWN, Found(found, locations), findings)
 
 
@@ -84,12 +84,14 @@ def _rules(sheets: list[Sheet]) -> Rules:
 def _on_disk(root: Path, findings: Findings) -> dict[str, Path]:
     """Folders or files of videos by name, 15_0101disgustingteeth."""
     place = _pictures_folder(root)
-    findings.notes.append(f"pictures are those in {place}")
+    findings.sources.append(f"pictures: {place}")
     found: dict[str, Path] = {}
-    for subject in folders(place):
-        for entry in entries(subject) if re.fullmatch(SUBJECT, subject.name, re.IGNORECASE) else ():
-            if VIDEO.fullmatch(entry.name) and (entry.is_dir() or is_video(entry)):
-                found[entry.name if entry.is_dir() else entry.stem] = entry
+    subjects = [folder for folder in folders(place) if re.fullmatch(SUBJECT, folder.name, re.IGNORECASE)]
+    for entry in (entry for subject in subjects for entry in entries(subject)):
+        if VIDEO.fullmatch(entry.name) and (entry.is_dir() or is_video(entry)):
+            found[entry.name if entry.is_dir() else entry.stem] = entry
+        else:
+            findings.notes.append(f"{entry}: not called like a video, 15_0101...; left out")
     return found
 
 
@@ -102,7 +104,11 @@ def _pictures_folder(root: Path) -> Path:
 
 
 def _labels(sheet: Sheet, rules: Rules, on_disk: Mapping[str, Path], findings: Findings) -> Iterator[Labelled]:
-    folders_by_code = {_code(name): name for name in sorted(on_disk, reverse=True)}
+    folders_by_code: dict[str, str] = {}
+    for name in sorted(on_disk):
+        first = folders_by_code.setdefault(_code(name), name)
+        if first != name:
+            findings.fault(str(on_disk[name]), f"its code is that of {first}, to which the labels go")
     for number, cells in enumerate(sheet.rows):
         if not any(cells):
             continue

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from livespot.datasets.expressions import Findings, Labelled, label_file, read
+from livespot.datasets.found import Found, Known, Location
 from livespot.datasets.places import folders, home, label_files
-from livespot.datasets.scanning import Found, Known, Location, Scan, assemble
+from livespot.datasets.scanning import Scan, assemble
 from livespot.datasets.sheets import Names, Record, read_sheets, records
 from livespot.errors import LivespotError
 
@@ -41,7 +42,7 @@ def scan(root: Path, labels: Path | None, findings: Findings) -> Scan:
     place = home(root, SUBJECT)
     if place is None:
         raise LivespotError(f"no folder called like spNO.1 is at or below {root}: give the one with part_A in it")
-    on_disk = dict(_on_disk(place))
+    on_disk = dict(_on_disk(place, findings))
     names = {label.video for label in found} | set(on_disk)
     locations = {name: Location(name, name.rpartition("_")[0], on_disk.get(name)) for name in names}
     return assemble(KNOWN, Found(found, locations), findings)
@@ -55,6 +56,7 @@ def _files(root: Path, given: Path | None, findings: Findings) -> Iterator[tuple
         return
     for kind, files in (("micro", micro), ("macro", macro)):
         if files:
+            findings.sources.append(f"{kind}-expressions: {files[0]}")
             yield files[0], kind
         else:
             findings.notes.append(f"no label file of {kind}-expressions was found, nor one of both types")
@@ -81,9 +83,11 @@ def _name(subject: str, video: str) -> str:
     return f"spNO.{int(subject.partition('.')[2])}_{video.lower()}"
 
 
-def _on_disk(place: Path) -> Iterator[tuple[str, Path]]:
-    for subject in folders(place):
-        for video in folders(subject) if re.fullmatch(SUBJECT, subject.name, re.IGNORECASE) else ():
-            if re.fullmatch(VIDEO, video.name, re.IGNORECASE):
-                colour = next((inner for inner in folders(video) if inner.name.lower() == COLOR), video)
-                yield _name(subject.name, video.name), colour
+def _on_disk(place: Path, findings: Findings) -> Iterator[tuple[str, Path]]:
+    subjects = [folder for folder in folders(place) if re.fullmatch(SUBJECT, folder.name, re.IGNORECASE)]
+    for video in (video for subject in subjects for video in folders(subject)):
+        if re.fullmatch(VIDEO, video.name, re.IGNORECASE):
+            colour = next((inner for inner in folders(video) if inner.name.lower() == COLOR), video)
+            yield _name(video.parent.name, video.name), colour
+        else:
+            findings.notes.append(f"{video}: not called like a video, a to m; left out")

@@ -41,7 +41,7 @@ SUBJECTS: Mapping[str, str] = {
     "missing_apex": "an expression without apex",
     "beyond": "an expression that goes beyond the frames of its video",
     "holes": "a video with missing frames between others",
-    "faulty": "a row that cannot be used",
+    "faulty": "what cannot be used, and what is refused otherwise,",
 }
 
 

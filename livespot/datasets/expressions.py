@@ -41,6 +41,8 @@ class Findings:
     faults: list[str] = field(default_factory=list)
     """Rows and folders that cannot be used."""
     notes: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    """What was read, where there was a choice."""
     met: Counter[str] = field(default_factory=Counter)
     """How often a question of the conventions came up."""
 
@@ -222,6 +224,7 @@ def _within(label: Labelled, footage: Footage, shift: int, findings: Findings) -
 def label_file(root: Path, patterns: Sequence[str], given: Path | None, findings: Findings) -> Path:
     """The table of labels: the one given, or what fits the first of `patterns`. Raises LivespotError."""
     if given is not None:
+        findings.sources.append(f"labels: {given}")
         return given
     found = label_files(root, patterns)
     if not found:
@@ -229,7 +232,6 @@ def label_file(root: Path, patterns: Sequence[str], given: Path | None, findings
             f"{findings.title}: no label file is at or below {root}; expected {' or '.join(patterns)}: "
             "give it with --labels"
         )
-    if len(found) > 1:
-        others = ", ".join(file.name for file in found[1:])
-        findings.notes.append(f"labels are those of {found[0].name}; also there: {others} (--labels chooses)")
+    others = ", ".join(file.name for file in found[1:])
+    findings.sources.append(f"labels: {found[0]}" + (f"; also there: {others} (--labels chooses)" if others else ""))
     return found[0]

@@ -7,14 +7,14 @@ their cells stay empty; a row without type, onset, apex and offset says that a v
 with an empty one, a video file's own is taken.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from livespot.datasets.expressions import Findings, Labelled, label_file, read
+from livespot.datasets.found import Found, Known, Location
 from livespot.datasets.places import entries, is_video
-from livespot.datasets.scanning import Found, Known, Location, Scan, assemble
+from livespot.datasets.scanning import Scan, assemble
 from livespot.datasets.sheets import Record, read_sheets, records
-from livespot.errors import LivespotError
 
 LABEL_FILES = ("labels.csv", "labels.xls*", "*.csv", "*.xls*")
 
@@ -29,10 +29,8 @@ def scan(root: Path, labels: Path | None, findings: Findings, base: str = "0") -
     """
     file = label_file(root, LABEL_FILES, labels, findings)
     rows = records(read_sheets(file), REQUIRED, OPTIONAL)
-    if not rows:
-        raise LivespotError(f"{file} has no rows below its header: nothing is labelled")
     locations = _locations(root, rows, findings)
-    found = list(_labels(rows, locations, findings))
+    found = list(_labels(rows, locations, findings, base != "0"))
     return assemble(Known(file.stem), Found(found, locations, base), findings)
 
 
@@ -80,8 +78,10 @@ def _fps(row: Record, findings: Findings) -> float | None:
     return None
 
 
-def _labels(rows: Sequence[Record], locations: dict[str, Location], findings: Findings) -> Iterator[Labelled]:
+def _labels(
+    rows: Sequence[Record], locations: Mapping[str, Location], findings: Findings, zeros: bool
+) -> Iterator[Labelled]:
     for row in rows:
         says = any(row[name] for name in ("onset", "apex", "offset", "type"))
-        if says and row["video"] in locations and (label := read(row, row["video"], findings, zeros=False)):
+        if says and row["video"] in locations and (label := read(row, row["video"], findings, zeros=zeros)):
             yield label

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from livespot.datasets.expressions import Findings
+from livespot.datasets.found import Found, Known, Location
 from livespot.datasets.places import entries, has_pictures, is_video, levels
-from livespot.datasets.scanning import Found, Known, Location, Scan, assemble
+from livespot.datasets.scanning import Scan, assemble
 from livespot.errors import LivespotError
 
 SETS: Mapping[int, Known] = {
-    2022: Known("MEGC 2022 unseen test set", subjects=10, videos=10),
-    2023: Known("MEGC 2023 unseen test set", subjects=30, videos=30),
+    2022: Known("MEGC 2022 unseen test set", videos=10, videos_by_fps={200: 5, 30: 5}),
+    2023: Known("MEGC 2023 unseen test set", videos=30, videos_by_fps={200: 10, 30: 20}),
 }
 
 FPS: Mapping[str, float] = {"samm": 200, "cas": 30}

@@ -7,7 +7,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from livespot.datasets.scanning import Count, Scan
+from livespot.datasets.counting import Count
+from livespot.datasets.scanning import Scan
 
 SHOWN = 40
 """Notes on a terminal; JSON has them all."""

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from livespot.datasets.expressions import Findings, Labelled, label_file, read
+from livespot.datasets.found import Found, Known, Location
 from livespot.datasets.places import folders, home
-from livespot.datasets.scanning import Found, Known, Location, Scan, assemble
+from livespot.datasets.scanning import Scan, assemble
 from livespot.datasets.sheets import Record, read_sheets, records
 from livespot.errors import LivespotError
 
@@ -42,6 +43,8 @@ def scan(root: Path, labels: Path | None, findings: Findings) -> Scan:
     if place is None:
         raise LivespotError(f"no folder called like 006_1 is at or below {root}: give the one that was unpacked to")
     on_disk = {folder.name: folder for folder in folders(place) if re.fullmatch(VIDEO, folder.name)}
+    others = [folder for folder in folders(place) if folder.name not in on_disk]
+    findings.notes += [f"{folder}: not called like a video, 006_1; left out" for folder in others]
     names = {label.video for label in found} | set(on_disk)
     locations = {name: Location(name, name.partition("_")[0], on_disk.get(name)) for name in names}
     return assemble(KNOWN, Found(found, locations), findings)

@@ -12,75 +12,20 @@ between others are errors until a convention is chosen for them.
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from livespot.datasets.conventions import CHOICES
+from livespot.datasets.counting import Count, counts
 from livespot.datasets.expressions import MICRO_MAX_S, Findings, Labelled, place, settle
 from livespot.datasets.footage import Footage, look
+from livespot.datasets.found import BASES, Found, Known, Location
 from livespot.errors import LivespotError, SourceError
 from livespot.evaluation.labels import Span, Video
-from livespot.records import EXPRESSION_TYPES
 
 FPS_SLACK = 0.02
 """A file whose own frame rate is further off than this share of it is another one than the dataset's."""
 
 NAMED = 5
 """So many are named where a note speaks of several that are alike."""
-
-BASES: Mapping[str, str] = {
-    "0": "frames of the labels count from 0",
-    "1": "frames of the labels count from 1",
-    "names": "frames of the labels are the numbers in the names of the pictures, from 1 on in a video file",
-}
-"""What a frame's number in the labels means. In the table frames count from 0, and the offset is the last of all."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a dataset holds, as its authors say; None where nobody knows."""
-
-    title: str
-    fps: float | None = None
-    subjects: int | None = None
-    videos: int | None = None
-    labelled_videos: int | None = None
-    micro: int | None = None
-    macro: int | None = None
-    offset_zero_macro: int | None = None
-    onset_zero_macro: int | None = None
-    roughly: tuple[str, ...] = ()
-    """Which of them are rough."""
-
-
-@dataclass(frozen=True)
-class Location:
-    """A video of the dataset, and where it lies."""
-
-    name: str
-    subject: str
-    path: Path | None
-    """None where nothing of it lies on disk."""
-    fps: float | None = None
-    """None: what the dataset has, or else the file says."""
-
-
-@dataclass(frozen=True)
-class Count:
-    """One number of a dataset, three times."""
-
-    what: str
-    found: float | None
-    """In the label file and on disk; None where neither says."""
-    known: float | None
-    table: float | None
-    """In the table of labels that was made."""
-    rough: bool = False
-    """The known one is."""
-
-    @property
-    def differs(self) -> bool:
-        """Not what is known was found."""
-        return None not in (self.found, self.known) and self.found != self.known and not self.rough
 
 
 @dataclass(frozen=True)
@@ -92,20 +37,9 @@ class Scan:
     """Those that are there; frames 0-based, offset inclusive."""
     counts: tuple[Count, ...]
     conventions: tuple[str, ...]
-    """What was decided, and how often it came up."""
+    """What was read, what was decided, and how often it came up."""
     notes: tuple[str, ...]
     """What differs from what the dataset promises, and what was left out."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What an adapter has read."""
-
-    labels: Sequence[Labelled]
-    locations: Mapping[str, Location]
-    """By name; all that the labels name are among them."""
-    base: str = "names"
-    """One of BASES."""
 
 
 def assemble(known: Known, found: Found, findings: Findings) -> Scan:
@@ -119,8 +53,8 @@ def assemble(known: Known, found: Found, findings: Findings) -> Scan:
     if not videos:
         raise LivespotError("\n  ".join((f"{known.title}: not one video can be used", *findings.notes[:NAMED])))
     _note_beginnings(found.base, footage, findings)
-    counts = tuple(_counts(known, found, kinds, findings, footage, videos))
-    return Scan(known.title, videos, counts, tuple(_conventions(found, findings)), tuple(findings.notes))
+    numbers = tuple(counts(known, found, kinds, findings, videos))
+    return Scan(known.title, videos, numbers, tuple(_conventions(found, findings)), tuple(findings.notes))
 
 
 def _footage(known: Known, locations: Iterable[Location], findings: Findings) -> Iterator[tuple[str, Footage]]:
@@ -148,7 +82,7 @@ def _spans(
     seen: dict[Hashable, str] = {}
     for label in found.labels:
         fps = _fps(found.locations[label.video], known, footage.get(label.video))
-        settled = settle(label, fps or 0.0, findings, zeros=found.base == "names")
+        settled = settle(label, fps or 0.0, findings, zeros=found.base != "0")
         kinds[(settled or label).type or "unknown"] += 1
         if settled is None or _is_double(settled, (settled.onset, settled.offset), seen, findings):
             continue
@@ -199,46 +133,16 @@ def _note_beginnings(base: str, footage: Mapping[str, Footage], findings: Findin
         findings.notes.append(f"folders that begin with another frame than 1: {', '.join(others[:NAMED])}{more}")
 
 
-def _counts(
-    known: Known,
-    found: Found,
-    kinds: Counter[str],
-    findings: Findings,
-    footage: Mapping[str, Footage],
-    videos: Sequence[Video],
-) -> Iterator[Count]:
-    def count(what: str, found: float | None, known_one: float | None, table: float | None, field: str = "") -> Count:
-        return Count(what, found, known_one, table, field in known.roughly)
-
-    there = [location for location in found.locations.values() if location.path]
-    subjects = {location.subject for location in found.locations.values()}
-    yield count("subjects", len(subjects), known.subjects, len({video.subject for video in videos}), "subjects")
-    yield count("videos", len(there), known.videos, len(videos), "videos")
-    labelled, with_truths = {label.video for label in found.labels}, [video for video in videos if video.truths]
-    yield count("videos with expressions", len(labelled), known.labelled_videos, len(with_truths))
-    for kind, expected in zip(EXPRESSION_TYPES, (known.micro, known.macro), strict=True):
-        table = sum(span.type == kind for video in videos for span in video.truths)
-        yield count(f"{kind}-expressions", kinds[kind], expected, table, kind)
-    for zero, expected in (("offset", known.offset_zero_macro), ("onset", known.onset_zero_macro)):
-        if expected is not None:
-            yield count(f"macro, {zero} 0", findings.met[f"{zero}_zero macro"], expected, None)
-    yield count("frames", None, None, sum(map(len, footage.values())))
-    yield count("frames a second", _one(seen.fps for seen in footage.values()), known.fps, _one(v.fps for v in videos))
-
-
-def _one(rates: Iterable[float | None]) -> float | None:
-    """The frame rate that all agree on."""
-    found = set(rates)
-    return found.pop() if len(found) == 1 else None
-
-
 def _conventions(found: Found, findings: Findings) -> Iterator[str]:
     """Those for zeros and the apex are named also where nothing came up: tables without the words are not trusted."""
+    yield from findings.sources
+    if not found.labels:
+        return
     yield f"{BASES[found.base]}; in the table they count from 0, onset and offset inclusive"
-    always = ("offset_zero", "onset_zero", "missing_apex") if found.base == "names" else ("missing_apex",)
+    always = ("offset_zero", "onset_zero", "missing_apex") if found.base != "0" else ("missing_apex",)
     for question in CHOICES:
         times = findings.met[question]
-        if found.labels and (question in always or times):
+        if question in always or times:
             yield f"{findings.conventions.says(question)}: {times}"
     if times := findings.met["typed by duration"]:
         yield f"an expression without type is micro up to {MICRO_MAX_S:g} s from onset to offset, macro above: {times}"

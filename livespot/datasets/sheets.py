@@ -88,13 +88,16 @@ def _text(cell: Any) -> str:
 def records(sheets: Sequence[Sheet], required: Names, optional: Names | None = None) -> list[Record]:
     """Rows below the first header that has all of `required`; rows without any text are left out.
 
-    Raises LivespotError where no sheet has such a header: the file is of another layout.
+    Raises LivespotError where no sheet has such a header, which makes it a file of another layout, or no rows.
     """
     for sheet in sheets:
         for number, cells in enumerate(sheet.rows[:PREAMBLE_ROWS]):
             columns = _columns(cells, required)
             if len(columns) == len(required):
-                return list(_below(sheet, number, columns | _columns(cells, optional or {})))
+                found = list(_below(sheet, number, columns | _columns(cells, optional or {})))
+                if not found:
+                    raise LivespotError(f"{sheet.path} has no rows below its header")
+                return found
     raise another_layout(sheets, f"no sheet has a row with the columns {', '.join(map('/'.join, required.values()))}")
 
 

@@ -49,9 +49,15 @@ class CaptureSettings(_Model):
     """How sources are opened and what happens when the rest is slower than they are."""
 
     open_timeout_s: Positive = 5.0
-    """A network stream that has not opened by then is reported. Other sources have no limit."""
+    """A network stream that has not opened by then is given up for now. Files have no limit."""
     read_timeout_s: Positive = 3.0
-    """A network stream that is silent for so long has stalled."""
+    """A live source that is silent for so long is closed and opened again."""
+    stall_s: Positive = 2.0
+    """A live source that is silent for so long, and for two frames, is told as stalled; its faces begin anew."""
+    retry_s: Positive = 0.5
+    """Pause before a live source that failed is opened again; at each failure in a row it doubles."""
+    retry_max_s: Positive = 30.0
+    """The longest pause. Each pause is cut by chance, to half of it at most: many cameras do not come back at once."""
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
     live_queue_frames: int = Field(default=64, ge=2, le=4096)
     """A live source never waits: when this many frames wait, all of them are dropped and counted."""

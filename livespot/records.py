@@ -33,7 +33,7 @@ head (6, as in `Motion`), and how unlike their reference the upper lids are (1).
 ExpressionType: TypeAlias = Literal["micro", "macro"]
 EXPRESSION_TYPES: tuple[ExpressionType, ExpressionType] = ("micro", "macro")
 Phase: TypeAlias = Literal["open", "update", "close"]
-GapReason: TypeAlias = Literal["frames_lost", "frames_dropped", "face_lost", "reconnect"]
+GapReason: TypeAlias = Literal["frames_lost", "frames_dropped", "face_lost", "reconnect", "clock_jump"]
 State: TypeAlias = Literal["connecting", "running", "stalled", "waiting", "ended"]
 
 
@@ -315,3 +315,7 @@ class Status:
     state: State
     t_s: float
     detail: str = ""
+    reconnects: int = 0
+    """How often the source came back since the start."""
+    stalls: int = 0
+    """How often it was silent while it was connected."""

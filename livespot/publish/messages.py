@@ -70,7 +70,7 @@ def body(record: Record, now: Moment) -> Message:
         return _header(record.source, "score", record.t_s) | _score(record)
     if isinstance(record, Gap):
         return _header(record.source, "gap", record.to_s) | _gap(record)
-    return _header(record.source, "status", record.t_s) | {"state": record.state, "detail": record.detail}
+    return _header(record.source, "status", record.t_s) | _status(record)
 
 
 def heartbeat(uptime_s: float, interval_s: float) -> Message:
@@ -123,6 +123,15 @@ def _score(scores: Scores) -> Message:
         "frame": scores.index,
         "micro": _microseconds(scores.micro),
         "macro": _microseconds(scores.macro),
+    }
+
+
+def _status(status: Status) -> Message:
+    return {
+        "state": status.state,
+        "detail": status.detail,
+        "reconnects": status.reconnects,
+        "stalls": status.stalls,
     }
 
 

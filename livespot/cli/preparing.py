@@ -33,9 +33,12 @@ commands = typer.Typer()
 )
 def prepare(
     labels: Annotated[
-        Path, typer.Argument(help="CSV as for evaluate, with a column path: a video or a folder of frames.")
+        Path,
+        typer.Argument(
+            metavar="LABELS", help="CSV as for evaluate, with a column path: a video or a folder of frames."
+        ),
     ],
-    cache: Annotated[Path, typer.Argument(help="Folder to write; a run that was ended goes on.")],
+    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Folder to write; a run that was ended goes on.")],
     jobs: Annotated[int, typer.Option(min=1, help="Processes, each of which aligns a video at a time.")] = 1,
     config_file: ConfigOption = None,
     settings: SetOption = None,

@@ -48,6 +48,11 @@ class OnnxScorer:
         self._session = self._metadata = None
 
     @property
+    def metadata(self) -> EngineMetadata:
+        """What the file says about itself."""
+        return self._opened
+
+    @property
     def clip(self) -> ClipSpec:
         """What one clip holds."""
         return self._opened.clip

@@ -1,0 +1,225 @@
+"""Built TensorRT engines, kept in the cache folder of the user: what each was built of, and which one fits here.
+
+An engine is executable code. Only those of this folder are loaded, and only while nobody else may write to it; no
+setting names another. Beside NAME-KEY.engine lies NAME-KEY.json: what it was built of, its log, speed and parity.
+"""
+
+import hashlib
+import json
+import os
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from livespot.errors import EngineError
+from livespot.files import replacing
+from livespot.infer.metadata import EngineMetadata
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a built engine depends on."""
+
+    tensorrt: str
+    """Version, "10.3.0"."""
+    gpu: str
+    """Name, "Orin"."""
+    compute: str
+    """Compute capability of the GPU, "8.7"."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def __str__(self) -> str:
+        return f"TensorRT {self.tensorrt} on {self.gpu}, compute capability {self.compute}"
+
+
+@dataclass(frozen=True)
+class Order:
+    """Everything that a built engine is made of; two that agree in all of it are the same."""
+
+    onnx: str
+    """SHA-256 of the ONNX file."""
+    machine: Machine
+    batches: tuple[int, ...]
+    """Each is a profile of its own. Rising; a call takes the smallest that holds it, larger ones are split."""
+    version_compatible: bool = False
+    """It may run on later versions of TensorRT, of the same major one."""
+    hardware_compatible: bool = False
+    """It may run on other GPUs of the same compute capability."""
+
+    def __post_init__(self) -> None:
+        if not self.batches or self.batches[0] < 1 or list(self.batches) != sorted(set(self.batches)):
+            raise EngineError(f"batches are {self.batches}; expected rising numbers from 1, such as 1,8,64")
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of all of it."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def misfits(self, here: Machine) -> list[str]:
+        """Why it cannot run here, in words; empty where it can."""
+        there, misfits = self.machine, []
+        if there.tensorrt != here.tensorrt and not (self.version_compatible and _later(there.tensorrt, here.tensorrt)):
+            misfits.append(f"TensorRT was {there.tensorrt}, is {here.tensorrt}")
+        if there.compute != here.compute or (there.gpu != here.gpu and not self.hardware_compatible):
+            was, now = (f"{one.gpu} ({one.compute})" for one in (there, here))
+            misfits.append(f"the GPU was {was}, is {now}")
+        return misfits
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A built engine."""
+
+    order: Order
+    metadata: EngineMetadata
+    """Of the network, from its ONNX file."""
+    path: Path
+    content: bytes | None = None
+    """The engine itself, where it is not in the cache yet."""
+
+    def read(self) -> bytes:
+        """The engine. Raises EngineError where it is not what was written."""
+        if self.content is not None:
+            return self.content
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise EngineError(f"{self.path} cannot be read: {error.strerror}: {_command(self.metadata)}") from None
+        if hashlib.sha256(content).hexdigest() != _Sidecar.read(self.path).engine:
+            raise EngineError(f"{self.path} is damaged, it is not what was built: {_command(self.metadata)}")
+        return content
+
+    def report(self) -> dict[str, Any]:
+        """Log of the build, its time, speed and parity."""
+        return _Sidecar.read(self.path).report
+
+    def write(self, content: bytes, report: dict[str, Any]) -> None:
+        """Put the engine into the cache: the whole of it or nothing, the note beside it last."""
+        folder(make=True)
+        with replacing(self.path) as part:
+            part.write_bytes(content)
+        note = _Sidecar(
+            order=asdict(self.order),
+            key=self.order.key,
+            engine=hashlib.sha256(content).hexdigest(),
+            metadata=self.metadata.to_json(),
+            report=report,
+        )
+        with replacing(self.path.with_suffix(".json")) as part:
+            part.write_text(note.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+class _Machine(BaseModel):
+    tensorrt: str
+    gpu: str
+    compute: str
+
+
+class _Order(BaseModel):
+    onnx: str
+    machine: _Machine
+    batches: tuple[int, ...]
+    version_compatible: bool
+    hardware_compatible: bool
+
+
+class _Sidecar(BaseModel):
+    format: Literal[1] = 1
+    order: _Order
+    key: str
+    engine: str
+    """SHA-256 of the engine."""
+    metadata: str
+    report: dict[str, Any]
+
+    @classmethod
+    def read(cls, engine: Path) -> "_Sidecar":
+        path = engine.with_suffix(".json")
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise EngineError(
+                f"{path} is not what `livespot build` wrote ({type(error).__name__}): remove it"
+            ) from None
+
+
+def folder(make: bool = False) -> Path:
+    """Where built engines are kept: livespot/engines in XDG_CACHE_HOME, or in ~/.cache where that is not set.
+
+    Raises EngineError where others may write to it.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    engines = Path(cache) / "livespot" / "engines"
+    if make:
+        engines.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if engines.exists() and hasattr(os, "getuid"):
+        found = engines.stat()
+        if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise EngineError(
+                f"others may write to {engines}, and engines are code that runs: chown it to yourself, chmod 700"
+            )
+    return engines
+
+
+def plan(order: Order, metadata: EngineMetadata) -> Plan:
+    """The place of an engine in the cache, whether it has been built or not."""
+    return Plan(order, metadata, folder() / f"{_safe(metadata.name)}-{order.key[:16]}.engine")
+
+
+def find(onnx_path: Path, here: Machine) -> Plan:
+    """The engine of an ONNX file that was built last of those that run here. Raises EngineError where there is none."""
+    made = _of(digest(onnx_path))
+    for one in made:
+        if not one.order.misfits(here):
+            return one
+    why = f" ({'; '.join(made[0].order.misfits(here))})" if made else ""
+    raise EngineError(f"no engine of {onnx_path} is built for {here}{why}: livespot build {onnx_path}")
+
+
+def changes(order: Order) -> str:
+    """Why the engine of this file that was built last does not run where `order` is for; or nothing."""
+    made = _of(order.onnx)
+    return "; ".join(made[0].order.misfits(order.machine)) if made else ""
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _of(onnx: str) -> list[Plan]:
+    """Engines of an ONNX file, the one built last first. A note that cannot be read is passed over."""
+    notes = sorted(folder().glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    made = (_noted(path.with_suffix(".engine")) for path in notes)
+    return [one for one in made if one is not None and one.order.onnx == onnx]
+
+
+def _noted(engine: Path) -> Plan | None:
+    try:
+        note = _Sidecar.read(engine)
+        metadata = EngineMetadata.from_json(note.metadata, str(engine))
+    except EngineError:
+        return None
+    kept = note.order.model_dump()
+    return Plan(Order(**kept | {"machine": Machine(**kept["machine"])}), metadata, engine)
+
+
+def _command(metadata: EngineMetadata) -> str:
+    return f"build {metadata.name} again: livespot build"
+
+
+def _safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "_-" else "-" for letter in name)
+
+
+def _later(first: str, second: str) -> bool:
+    """Whether the second version of TensorRT is a later one of the same major version."""
+    before, after = ([int(part) for part in one.split(".") if part.isdigit()] for one in (first, second))
+    return before[:1] == after[:1] and before <= after

@@ -26,6 +26,7 @@ from livespot.training import fold_loop, loso
 from livespot.training.fold_loop import run_fold
 from livespot.training.folds import named_fold
 from livespot.training.loso import Table, locked, plan_of
+from livespot.training.losses import weighted_loss
 from tests.training.made_up_cache import CONFIGS, SUBJECTS, cache, videos, written
 
 ROOT = Path(__file__).parents[2]
@@ -156,7 +157,7 @@ def test_a_run_killed_with_9_goes_on_in_processes_past_a_fold_that_fails_and_end
 def test_a_run_killed_at_any_step_ends_in_the_same_bits(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learn, steps = fold_loop.weighted_loss, 0
+    learn, steps = weighted_loss, 0
 
     def dying(*given: Any) -> torch.Tensor:
         nonlocal steps

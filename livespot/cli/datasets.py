@@ -1,5 +1,6 @@
 """Commands for licensed datasets: tables of labels from what they deliver, files for the challenge."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +91,7 @@ def scan(
     with train_extra(), err.status("looking at every folder"):
         found = adapters.scan(name.lower().replace("_", "-"), root, conventions, labels, frames_from)
     if out_file is not None:
+        _check_not_read(out_file, found.label_files)
         write_labels(out_file, found.videos)
     if as_json:
         print_json(report.figures(found) | {"labels": str(out_file) if out_file else None})
@@ -101,6 +103,11 @@ def scan(
         err.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     if out_file is not None:
         err.print(f"{counted(len(found.videos), 'video')}: {escape(str(out_file))}", highlight=False, soft_wrap=True)
+
+
+def _check_not_read(out_file: Path, read: Iterable[Path]) -> None:
+    if out_file.resolve() in [file.resolve() for file in read]:
+        raise SettingsError(f"{out_file} is what is read: give another name to write")
 
 
 @commands.command(
@@ -126,8 +133,7 @@ def submit(
     does this file: frame 0 of a prediction becomes 1. --first-frame 0 leaves frames as they are.
     """
     check_output(out_file, (".csv",))
-    if out_file.resolve() == predictions.resolve():
-        raise SettingsError(f"{out_file} is what is to be read: give another name to write")
+    _check_not_read(out_file, (predictions,))
     known = read_labels(clips) if clips else {}
     predicted = read_predictions([predictions], known)
     silent = silent_clips(known, predicted) if clips else []

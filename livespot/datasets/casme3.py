@@ -21,7 +21,7 @@ from livespot.errors import LivespotError
 KNOWN = Known("CAS(ME)3 part A", fps=30, subjects=100, videos=1300, micro=1109, macro=3490, roughly=("videos",))
 
 LABEL_FILES = ("CAS(ME)*3_part_A_v2*.xls*", "CAS(ME)*3_part_A_v[0-9]*.xls*")
-MICRO_FILES, MACRO_FILES = ("*part_A_ME_label*.xls*",), ("*part_A_MaE_label*.xls*",)
+HALVES = {"micro": ("*part_A_ME_label*.xls*",), "macro": ("*part_A_MaE_label*.xls*",)}
 
 COLUMNS: Names = {
     "subject": ("subject", "sub"),
@@ -50,14 +50,13 @@ def scan(root: Path, labels: Path | None, findings: Findings) -> Scan:
 
 def _files(root: Path, given: Path | None, findings: Findings) -> Iterator[tuple[Path, str]]:
     """Label files, each with the type of those of its rows that have none."""
-    micro, macro = label_files(root, MICRO_FILES), label_files(root, MACRO_FILES)
-    if given is not None or label_files(root, LABEL_FILES) or not (micro or macro):
+    halves = {kind: patterns for kind, patterns in HALVES.items() if label_files(root, patterns)}
+    if given is not None or label_files(root, LABEL_FILES) or not halves:
         yield label_file(root, LABEL_FILES, given, findings), ""
         return
-    for kind, files in (("micro", micro), ("macro", macro)):
-        if files:
-            findings.sources.append(f"{kind}-expressions: {files[0]}")
-            yield files[0], kind
+    for kind, patterns in HALVES.items():
+        if kind in halves:
+            yield label_file(root, patterns, None, findings), kind
         else:
             findings.notes.append(f"no label file of {kind}-expressions was found, nor one of both types")
 

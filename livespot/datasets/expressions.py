@@ -43,6 +43,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     """What was read, where there was a choice."""
+    label_files: list[Path] = field(default_factory=list)
     met: Counter[str] = field(default_factory=Counter)
     """How often a question of the conventions came up."""
 
@@ -223,15 +224,13 @@ def _within(label: Labelled, footage: Footage, shift: int, findings: Findings) -
 
 def label_file(root: Path, patterns: Sequence[str], given: Path | None, findings: Findings) -> Path:
     """The table of labels: the one given, or what fits the first of `patterns`. Raises LivespotError."""
-    if given is not None:
-        findings.sources.append(f"labels: {given}")
-        return given
-    found = label_files(root, patterns)
+    found = [given] if given else label_files(root, patterns)
     if not found:
         raise LivespotError(
             f"{findings.title}: no label file is at or below {root}; expected {' or '.join(patterns)}: "
             "give it with --labels"
         )
+    findings.label_files.append(found[0])
     others = ", ".join(file.name for file in found[1:])
     findings.sources.append(f"labels: {found[0]}" + (f"; also there: {others} (--labels chooses)" if others else ""))
     return found[0]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from livespot.datasets.expressions import Findings, Labelled, label_file, read
 from livespot.datasets.found import Found, Known, Location
-from livespot.datasets.places import entries, is_video
 from livespot.datasets.scanning import Scan, assemble
 from livespot.datasets.sheets import Record, read_sheets, records
+from livespot.files import VIDEOS
 
 LABEL_FILES = ("labels.csv", "labels.xls*", "*.csv", "*.xls*")
 
@@ -35,34 +35,26 @@ def scan(root: Path, labels: Path | None, findings: Findings, base: str = "0") -
 
 
 def _locations(root: Path, rows: Sequence[Record], findings: Findings) -> dict[str, Location]:
-    """By video; of each the first row that names it."""
+    """By video; what its first row says of it."""
+    about: dict[str, tuple[str, str, float | None]] = {}
     found: dict[str, Location] = {}
     for row in rows:
-        location = _location(root, row, findings)
-        known = found.setdefault(location.name, location)
-        if not location.name or not location.subject:
-            findings.fault(row.place, f"{'subject' if location.name else 'video'} is empty")
-        elif known != location:
-            findings.fault(
-                row.place, f"subject, fps or path of video {location.name} differ from those in a row before"
-            )
-    return {name: location for name, location in found.items() if name and location.subject}
-
-
-def _location(root: Path, row: Record, findings: Findings) -> Location:
-    return Location(row["video"], row["subject"], _path(root, row) if row["video"] else None, _fps(row, findings))
+        name, says = row["video"], (row["subject"], row["path"], _fps(row, findings))
+        if not name or not row["subject"]:
+            findings.fault(row.place, f"{'subject' if name else 'video'} is empty")
+        elif about.setdefault(name, says) != says:
+            findings.fault(row.place, f"subject, fps or path of video {name} differ from those in a row before")
+        elif name not in found:
+            found[name] = Location(name, row["subject"], _path(root, row), says[2])
+    return found
 
 
 def _path(root: Path, row: Record) -> Path | None:
     """What the table says, or what is called like the video, with the subject's folder or without."""
     wanted = [root / row["path"]] if row["path"] else [root / row["video"], root / row["subject"] / row["video"]]
-    for path in wanted:
-        if path.exists():
-            return path
-        files = [entry for entry in entries(path.parent) if entry.stem == path.name and is_video(entry)]
-        if files:
-            return files[0]
-    return None
+    endings = ("", *VIDEOS, *map(str.upper, VIDEOS))
+    paths = [path.with_name(f"{path.name}{ending}") for path in wanted for ending in endings]
+    return next((path for path in paths if path.exists()), None)
 
 
 def _fps(row: Record, findings: Findings) -> float | None:

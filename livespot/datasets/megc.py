@@ -53,6 +53,10 @@ def _clips(root: Path) -> Iterator[Path]:
 
 def _location(root: Path, clip: Path) -> Location:
     name = clip.stem if clip.is_file() else clip.name
-    above = str(clip.relative_to(root.parent)).lower()
-    fps = next((rate for part, rate in FPS.items() if part in above), None)
-    return Location(name, name, clip, fps)
+    return Location(name, name, clip, _fps(clip.relative_to(root.parent)))
+
+
+def _fps(path: Path) -> float | None:
+    """What the nearest folder says that says anything."""
+    rates = (rate for part in reversed(path.parts) for name, rate in FPS.items() if name in part.lower())
+    return next(rates, None)

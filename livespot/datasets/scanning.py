@@ -12,6 +12,7 @@ between others are errors until a convention is chosen for them.
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from livespot.datasets.conventions import CHOICES
 from livespot.datasets.counting import Count, counts
@@ -40,6 +41,8 @@ class Scan:
     """What was read, what was decided, and how often it came up."""
     notes: tuple[str, ...]
     """What differs from what the dataset promises, and what was left out."""
+    label_files: tuple[Path, ...]
+    """What the labels were read from."""
 
 
 def assemble(known: Known, found: Found, findings: Findings) -> Scan:
@@ -54,7 +57,8 @@ def assemble(known: Known, found: Found, findings: Findings) -> Scan:
         raise LivespotError("\n  ".join((f"{known.title}: not one video can be used", *findings.notes[:NAMED])))
     _note_beginnings(found.base, footage, findings)
     numbers = tuple(counts(known, found, kinds, findings, videos))
-    return Scan(known.title, videos, numbers, tuple(_conventions(found, findings)), tuple(findings.notes))
+    said = tuple(_conventions(found, findings)), tuple(findings.notes)
+    return Scan(known.title, videos, numbers, *said, tuple(findings.label_files))
 
 
 def _footage(known: Known, locations: Iterable[Location], findings: Findings) -> Iterator[tuple[str, Footage]]:

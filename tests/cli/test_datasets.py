@@ -13,8 +13,8 @@ from livespot.cli import app
 from livespot.datasets import sheets
 from livespot.errors import LivespotError
 from livespot.evaluation.labels import read_labels
-from tests.datasets.trees import BLANK_JPEG, SAMM_LABELS, SAMM_ROWS, Row, casme2, casme3, megc, samm_lv
-from tests.evaluation.tables import PREDICTIONS, write
+from tests.datasets.trees import BLANK_JPEG, SAMM_LABELS, SAMM_ROWS, Row, casme2, casme3, megc, samm_lv, write_frames
+from tests.evaluation.tables import LABELS, PREDICTIONS, write
 
 BAD_ROWS = [*SAMM_ROWS, Row("006_1", 40, 35, 31, "Macro"), Row("007_3", 1, 2, 3, "Smile")]
 
@@ -161,7 +161,15 @@ def test_a_prediction_beyond_its_clip_or_for_none_is_refused_and_nothing_written
 
 def test_predictions_are_not_overwritten_by_their_submission(tmp_path: Path) -> None:
     predicted = write(tmp_path / "events.csv", PREDICTIONS, "006_3,micro,0,29")
-    assert refused("submit", "2023", predicted, predicted).endswith("is what is to be read: give another name to write")
+    assert refused("submit", "2023", predicted, predicted).endswith("is what is read: give another name to write")
+
+
+def test_the_table_that_was_read_is_not_overwritten(tmp_path: Path) -> None:
+    table = write(tmp_path / "labels.csv", LABELS, "a,s1,30,micro,1,,9")
+    write_frames(tmp_path / "a", 20, "{}.jpg")
+    before = table.read_text(encoding="utf-8")
+    assert "is what is read" in refused("scan", "generic", tmp_path, "--out", table)
+    assert table.read_text(encoding="utf-8") == before
 
 
 def test_many_notes_do_not_fill_the_screen_but_json_has_them(tmp_path: Path) -> None:

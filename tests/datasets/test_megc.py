@@ -20,6 +20,11 @@ def test_clips_have_the_rate_of_the_set_that_their_folder_names(tmp_path: Path) 
     assert tuple(read_labels(tmp_path / "clips.csv").values()) == found.videos
 
 
+def test_the_nearest_folder_says_which_set_a_clip_is_of(tmp_path: Path) -> None:
+    found = scan("megc2023", megc(tmp_path / "SAMM and CAS", {"006_3": 3}, {"1": 2}))
+    assert [video.fps for video in found.videos] == [200, 30]
+
+
 def test_the_whole_set_differs_in_nothing(tmp_path: Path) -> None:
     samm, cas = {f"{number:03d}_1": 2 for number in range(5)}, {str(number): 2 for number in range(5)}
     found = scan("megc2022", megc(tmp_path, samm, cas))

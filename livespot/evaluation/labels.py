@@ -85,7 +85,7 @@ class Problems:
             more = len(self.found) - SHOWN_PROBLEMS
             lines = self.found[:SHOWN_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
             count = "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
-            raise LivespotError("\n  ".join((f"{self.path} has {count}; nothing was scored:", *lines)))
+            raise LivespotError("\n  ".join((f"{self.path} has {count}; nothing was taken from it:", *lines)))
 
 
 def read_labels(path: Path) -> dict[str, Video]:

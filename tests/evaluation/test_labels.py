@@ -89,7 +89,7 @@ def test_what_is_written_is_read_again_also_where_the_folder_was_moved(tmp_path:
 )
 def test_a_bad_row_of_labels_is_named(tmp_path: Path, row: str, words: str) -> None:
     said = refusal(tmp_path / "labels.csv", LABELS, "a,s1,30,macro,1,,9", row)
-    assert said == f"{tmp_path / 'labels.csv'} has 1 problem; nothing was scored:\n  {words}"
+    assert said == f"{tmp_path / 'labels.csv'} has 1 problem; nothing was taken from it:\n  {words}"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_bad_row_of_labels_is_named(tmp_path: Path, row: str, words: str) -> N
 )
 def test_a_bad_row_of_predictions_is_named(tmp_path: Path, row: str, words: str) -> None:
     said = refusal(tmp_path / "predictions.csv", PREDICTIONS, "a,macro,1,9", row)
-    assert said == f"{tmp_path / 'predictions.csv'} has 1 problem; nothing was scored:\n  {words}"
+    assert said == f"{tmp_path / 'predictions.csv'} has 1 problem; nothing was taken from it:\n  {words}"
 
 
 def test_a_score_that_is_no_number_is_named(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     rows = ("a,s1,30,nano,9,,3", "a,s1,0,micro,-1,,3")
     said = refusal(tmp_path / "labels.csv", LABELS, *rows)
     assert said.splitlines() == [
-        f"{tmp_path / 'labels.csv'} has 4 problems; nothing was scored:",
+        f"{tmp_path / 'labels.csv'} has 4 problems; nothing was taken from it:",
         "  row 2: type nano: expected micro or macro",
         "  row 2: onset 9 is after offset 3",
         "  row 3: fps 0: expected frames a second, above 0",

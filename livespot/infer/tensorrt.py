@@ -47,8 +47,11 @@ class TensorRtScorer:
             inputs = {name: stream.buffer((batches[-1], *shape)) for name, shape in shapes.items()}
             scores = stream.buffer((batches[-1], 2))
             engine = _Engine(plan)
-            for profile, batch in enumerate(batches):
-                self._runs[batch] = _Run(engine, profile, batch, stream, inputs, scores)
+            try:
+                for profile, batch in enumerate(batches):
+                    self._runs[batch] = _Run(engine, profile, batch, stream, inputs, scores)
+            except RuntimeError as error:  # some of TensorRT's functions raise where the others return False
+                raise EngineError(f"{plan.path} cannot be opened ({error}): build it again") from None
             self.score(blank(self.clip, 2))
             self._cleanup = opening.pop_all()
         return self

@@ -35,6 +35,9 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 }
 """What may be chosen for each; the first is the default."""
 
+DONE: Mapping[str, str] = {"drop": "left out", "cut": "cut", "close": "closed"}
+"""What was done where a choice is made for one row or folder."""
+
 SUBJECTS: Mapping[str, str] = {
     "offset_zero": "an expression with offset 0",
     "onset_zero": "an expression with onset 0",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from livespot.datasets.conventions import OFFSETS, Conventions, flag
+from livespot.datasets.conventions import DONE, OFFSETS, Conventions, flag
 from livespot.datasets.footage import Footage
 from livespot.datasets.places import label_files
 from livespot.datasets.sheets import Record
@@ -54,7 +54,7 @@ class Findings:
         if chosen == "refuse":
             self.faults.append(f"{what} ({flag(question)} chooses what to do)")
         else:
-            self.notes.append(f"{what}: {'left out' if chosen == 'drop' else chosen}")
+            self.notes.append(f"{what}: {DONE[chosen]}")
         return chosen not in ("refuse", "drop")
 
     def fault(self, place: str, what: str) -> None:

@@ -49,8 +49,7 @@ def assemble(known: Known, found: Found, findings: Findings) -> Scan:
     """Raises LivespotError that names all faults, each with file, sheet and row."""
     footage = dict(_footage(known, found.locations.values(), findings))
     spans, kinds, lost = _spans(known, found, footage, findings)
-    for name, location in found.locations.items():
-        _note_loss(location, lost[name], name in footage, findings)
+    _note_losses([found.locations[name] for name in sorted(set(found.locations) - set(footage))], lost, findings)
     videos = tuple(_video(found.locations[name], known, seen, spans[name], findings) for name, seen in footage.items())
     findings.refuse()
     if not videos:
@@ -114,12 +113,17 @@ def _fps(location: Location, known: Known, footage: Footage | None) -> float | N
     return location.fps or known.fps or (footage.fps if footage else None)
 
 
-def _note_loss(location: Location, lost: int, is_there: bool, findings: Findings) -> None:
-    with_it = f"{lost} expressions are lost with it" if lost != 1 else "1 expression is lost with it"
-    if location.path is None:
-        findings.notes.append(f"{location.name}: nothing of it was found on disk; {with_it}")
-    elif not is_there:
-        findings.notes.append(f"{location.name}: not in the table; {with_it}")
+def _note_losses(gone: Sequence[Location], lost: Counter[str], findings: Findings) -> None:
+    for location in gone:
+        why = "not in the table" if location.path else "nothing of it was found on disk"
+        findings.notes.append(f"{location.name}: {why}; {_expressions_are(lost[location.name])} lost with it")
+    if len(gone) > 1:
+        all_lost = _expressions_are(sum(lost.values()))
+        findings.notes.insert(0, f"{len(gone)} videos are not in the table; {all_lost} lost with them")
+
+
+def _expressions_are(number: int) -> str:
+    return "1 expression is" if number == 1 else f"{number} expressions are"
 
 
 def _video(location: Location, known: Known, footage: Footage, spans: Sequence[Span], findings: Findings) -> Video:

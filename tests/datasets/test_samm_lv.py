@@ -118,6 +118,18 @@ def test_a_folder_that_is_missing_is_reported_with_what_is_lost_with_it(tmp_path
     assert count(found, "videos") == (3, 147, 3)
 
 
+def test_losses_are_summed_up_where_several_folders_are_missing(tmp_path: Path) -> None:
+    samm_lv(tmp_path)
+    for name in ("012_1", "006_1"):
+        shutil.rmtree(tmp_path / "SAMM_longvideos" / name)
+    (tmp_path / "SAMM_longvideos/007_3").rename(tmp_path / "elsewhere")
+    assert scanned(tmp_path).notes == (
+        "2 videos are not in the table; 3 expressions are lost with them",
+        "006_1: nothing of it was found on disk; 2 expressions are lost with it",
+        "007_3: nothing of it was found on disk; 1 expression is lost with it",
+    )
+
+
 def test_a_folder_without_frames_is_reported(tmp_path: Path) -> None:
     samm_lv(tmp_path, {"006_1": 60, "006_2": 0}, [GOOD, Row("006_2", 1, 2, 3, "Macro")])
     place = tmp_path / "SAMM_longvideos/006_2"
@@ -161,7 +173,7 @@ def test_a_frame_missing_in_the_middle_is_an_error_until_somebody_decides(tmp_pa
     closed = scanned(tmp_path, holes="close")
     assert closed.videos[0].length == 59
     assert closed.videos[0].truths == (Span(0, 48, "macro"), Span(10, 29, "micro"))
-    assert closed.notes == (f"006_1: frame 12 is missing in {place}: close",)
+    assert closed.notes == (f"006_1: frame 12 is missing in {place}: closed",)
     dropped = scanned(tmp_path, holes="drop")
     assert dropped.notes[1] == "006_1: not in the table; 2 expressions are lost with it"
 

@@ -83,7 +83,8 @@ def synth(
 )
 def train(
     config_file: Annotated[
-        Path, typer.Argument(help="Settings: configs/train/default.yaml, light.yaml, yap2022.yaml.")
+        Path,
+        typer.Argument(help="configs/train/default.yaml, light.yaml, yap2022.yaml; --loso: samm-lv.yaml, casme2.yaml."),
     ],
     out_dir: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint and metrics; a run there is resumed.")],
     faces: Annotated[Path | None, typer.Option(help="Folder of portraits, one face each.")] = None,
@@ -139,6 +140,7 @@ def _leave_out(
     if portraits is not None:
         raise SettingsError("--loso trains on a labelled dataset alone: leave --faces and --clips out")
     table = loso.train(config_file, data, out_dir, fold, jobs)
+    out.print(table.protocol, highlight=False)
     for shown in summary.to_rich(table.evaluation):
         out.print(shown, "")
     for note in (*table.notes, *summary.notes(table.evaluation)):

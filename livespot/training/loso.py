@@ -79,6 +79,8 @@ class Plan:
 class Table:
     """What the folds that are done came to."""
 
+    protocol: str
+    """In words: figures of another are not to be compared with these."""
     evaluation: Evaluation
     results: Sequence[Result]
     missing: Sequence[str]
@@ -135,7 +137,9 @@ def tabulate(plan: Plan) -> Table | None:
     tested = sorted(name for fold, result in found if result is not None for name in fold.test)
     predictions = {name: spans for result in results for name, spans in result.predictions.items()}
     evaluation = scores.evaluate({name: plan.videos[name] for name in tested}, predictions)
-    table = Table(evaluation, results, missing, [name for name in tested if name not in predictions])
+    table = Table(
+        protocol(plan.settings), evaluation, results, missing, [name for name in tested if name not in predictions]
+    )
     _write(plan, table, predictions)
     return table
 
@@ -196,9 +200,23 @@ class _Progress:
 
 
 def _in_turn(plan: Plan, folds: Sequence[Fold], progress: _Progress) -> list[str]:
+    """One after the other; the names of those that failed."""
+    failed = []
     for fold in folds:
-        progress.tell(_run(plan, fold))
-    return []
+        if result := _tried(plan, fold):
+            progress.tell(result)
+        else:
+            failed.append(fold.name)
+    return failed
+
+
+def _tried(plan: Plan, fold: Fold) -> Result | None:
+    """None where it failed, which is told."""
+    try:
+        return _run(plan, fold)
+    except LivespotError as error:
+        Console(stderr=True).print(f"fold {fold.name}: {error}", highlight=False, markup=False, soft_wrap=True)
+        return None
 
 
 def _run(plan: Plan, fold: Fold) -> Result:
@@ -241,11 +259,8 @@ def _alone(config: Path, data: Path, out: Path, name: str, parent: int) -> None:
     """A fold in its own process, which ends with the one that started it; Ctrl-C is for that one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    try:
-        plan = plan_of(config, data, out)
-        _run(plan, named_fold(plan.folds, name))
-    except LivespotError as error:
-        Console(stderr=True).print(f"fold {name}: {error}", highlight=False, markup=False, soft_wrap=True)
+    plan = plan_of(config, data, out)
+    if _tried(plan, named_fold(plan.folds, name)) is None:
         sys.exit(1)
 
 
@@ -260,7 +275,7 @@ def _write(plan: Plan, table: Table, predictions: Mapping[str, Sequence[Span]]) 
     write_labels(out / LABELS, [one.video for one in evaluation.videos])
     _write_predictions(out / PREDICTIONS, predictions)
     with replacing(out / FIGURES) as part:
-        part.write_text(json.dumps(figures(plan, table), indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(figures(table), indent=1) + "\n", encoding="utf-8")
     if table.missing:
         return
     report.write(out / REPORT, evaluation)
@@ -268,13 +283,11 @@ def _write(plan: Plan, table: Table, predictions: Mapping[str, Sequence[Span]]) 
         challenge.write_log(out / LOG, evaluation, plan.settings.database)
 
 
-def figures(plan: Plan, table: Table) -> dict[str, Any]:
+def figures(table: Table) -> dict[str, Any]:
     """Everything that is known, for programs."""
     folds = [{name: value for name, value in vars(one).items() if name != "predictions"} for one in table.results]
     return {
-        "protocol": protocol(plan),
-        "threshold": plan.settings.spotting.threshold,
-        "scores": plan.settings.spotting.scores,
+        "protocol": table.protocol,
         "complete": not table.missing,
         "missing": list(table.missing),
         "without_face": list(table.without_face),
@@ -283,11 +296,12 @@ def figures(plan: Plan, table: Table) -> dict[str, Any]:
     }
 
 
-def protocol(plan: Plan) -> str:
-    """In words: figures of another are not to be compared with these."""
-    split, folds = plan.settings.split, plan.settings.folds
+def protocol(settings: DatasetTrainSettings) -> str:
+    """What the figures of a table rest on."""
+    split, folds, spotting = settings.split, settings.folds, settings.spotting
     left_out = f"leave-one-{split}-out" if folds is None else f"{folds} folds by {split}"
-    return f"{left_out}; epoch and threshold chosen in videos of the training {split}s only; official rule, IoU >= 0.5"
+    thresholds = f"epoch and threshold ({spotting.threshold}) chosen in videos of the training {split}s only"
+    return f"{left_out}; {thresholds}; scores {spotting.scores}; official rule, IoU >= 0.5"
 
 
 def _write_predictions(path: Path, predictions: Mapping[str, Sequence[Span]]) -> None:

@@ -103,7 +103,7 @@ def test_every_subject_is_scored_once_by_summed_counts(whole: Table, folder: Pat
     assert {result.fold for result in whole.results} == set(SUBJECTS)
     figures = told(folder / "whole")
     assert figures["complete"] and figures["rule"] == "official"
-    assert figures["protocol"].startswith("leave-one-subject-out; epoch and threshold chosen in videos of the training")
+    assert figures["protocol"].startswith("leave-one-subject-out; epoch and threshold (roc) chosen in")
 
 
 def test_evaluate_makes_the_same_table_of_what_is_left_behind(whole: Table, folder: Path) -> None:
@@ -227,8 +227,19 @@ def test_moilanens_threshold_is_named_in_the_figures(folder: Path, tmp_path: Pat
     config = written(tmp_path / "tiny.yaml", epochs=1, steps_per_epoch=1)
     config.write_text(config.read_text().replace("threshold: roc", "threshold: moilanen"))
     table = loso.train(config, folder / "data", tmp_path / "run", "s1")
-    assert told(tmp_path / "run")["threshold"] == "moilanen"
+    assert "threshold (moilanen) chosen" in told(tmp_path / "run")["protocol"]
     assert all(0 < share < 1 for share in table.results[0].levels)
+
+
+def test_a_fold_that_cannot_be_trained_is_named_and_the_others_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache(tmp_path / "data", videos(), left_out=["s2_1"])
+    config = written(tmp_path / "tiny.yaml", epochs=1, steps_per_epoch=1)
+    with pytest.raises(LivespotError, match="these folds were not trained: s1, s3;"):
+        loso.train(config, tmp_path / "data", tmp_path / "run")
+    assert "fold s1: no face was found in any of the videos to learn from" in capsys.readouterr().err
+    assert told(tmp_path / "run")["missing"] == ["s1", "s3"] and told(tmp_path / "run")["without_face"] == ["s2_1"]
 
 
 def test_what_is_labelled_where_no_face_was_found_is_missed(tmp_path: Path) -> None:

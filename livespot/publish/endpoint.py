@@ -1,5 +1,6 @@
 """What both ends of the event stream agree on: which endpoints there are, and how a socket notices a dead link."""
 
+import ipaddress
 import re
 
 import zmq
@@ -11,13 +12,13 @@ PING_MS = 1_000
 DEAD_LINK_MS = 5_000
 """A peer that answers no ping for this long is gone, and its queue with it."""
 
-_FORM = re.compile(r"tcp://.+:(\*|\d{1,5})|ipc://.+")
+_FORM = re.compile(r"tcp://(?P<host>.+):(?P<port>\*|\d{1,5})|ipc://.+")
 
 
 def check(endpoint: str) -> None:
     """Raises PublishError for an endpoint that cannot be; libzmq would take port 65537 for 1."""
     match = _FORM.fullmatch(endpoint)
-    if not match or (match[1] not in (None, "*") and int(match[1]) > 65535):
+    if not match or (match["port"] not in (None, "*") and int(match["port"]) > 65535):
         raise PublishError(f"{endpoint} is no endpoint: give tcp://address:port with a port up to 65535, or ipc://path")
 
 
@@ -26,3 +27,39 @@ def configure(zmq_socket: "zmq.Socket[bytes]", endpoint: str) -> None:
     zmq_socket.ipv6 = "[" in endpoint  # always on, it would report 127.0.0.1 as [::ffff:127.0.0.1]
     zmq_socket.heartbeat_ivl = PING_MS
     zmq_socket.heartbeat_timeout = DEAD_LINK_MS
+
+
+def beside(endpoint: str) -> str:
+    """Where requests are answered if nothing else is said: the next port, a free one beside a free one."""
+    check(endpoint)
+    host, port = _parts(endpoint)
+    if port is None:
+        return f"{endpoint}.requests"
+    if port == "65535":
+        raise PublishError(f"{endpoint} has no next port for requests: give publish.requests an endpoint of its own")
+    return f"tcp://{host}:{port if port == '*' else int(port) + 1}"
+
+
+def seen_from(endpoint: str, told: str) -> str:
+    """Where to connect for what a publisher calls `told`, for one who reached it at `endpoint`: a publisher knows its
+    port, not by which address others know it. Raises PublishError for a `told` that cannot be."""
+    check(told)
+    (host, _), (_, port) = _parts(endpoint), _parts(told)
+    return told if port is None or host is None else f"tcp://{host}:{port}"
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether only programs on this machine can connect."""
+    host, _ = _parts(endpoint)
+    if host is None or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _parts(endpoint: str) -> tuple[str | None, str | None]:
+    """Host and port; neither where it is a path."""
+    match = _FORM.fullmatch(endpoint)
+    return (match["host"], match["port"]) if match else (None, None)

@@ -1,8 +1,9 @@
-"""The wire contract, version 1: what each record looks like to other programs; `schema.json` says the same formally.
+"""The wire contract, version 1: what each record looks like to other programs. `README.md` beside this file is the
+contract in words, `schema.json` says the same formally.
 
-A message is two parts: the topic `livespot.v1.<stream>.<kind>.` and one JSON object. Topics end in a dot because
-ZeroMQ matches by prefix, and `cam1` must not hear `cam10`. Within v1 fields are only ever added: a reader ignores
-what it does not know.
+A message is two parts: the topic `livespot.v1.<stream>.<kind>.` and one object, in JSON or msgpack. Topics end in a
+dot because ZeroMQ matches by prefix, and `cam1` must not hear `cam10`. Within v1 fields are only ever added: a reader
+ignores what it does not know.
 
 Frames on the wire are inclusive, as the field writes them: `offset_frame` is the last frame of the expression.
 Seconds are half-open, as inside livespot: `offset_s` is when the expression was over, `offset_s - onset_s` how long it
@@ -10,7 +11,9 @@ took. The tables of `livespot.tables` follow the same rule.
 """
 
 import json
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,8 +31,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Message: TypeAlias = dict[str, Any]
 Record: TypeAlias = Event | Gap | Status | Scores
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,6 @@ def topic(stream: str, kind: Kind) -> bytes:
     return f"{SCHEMA}.{stream}.{kind}.".encode()
 
 
-def encode(message: Message) -> bytes:
-    """Second part of a message: compact JSON in UTF-8."""
-    return _ENCODER.encode(message).encode()
-
-
 def body(record: Record, now: Moment) -> Message:
     """Stream, kind, stream time and own fields of a record that is published `now`."""
     if isinstance(record, Event):
@@ -73,20 +69,35 @@ def body(record: Record, now: Moment) -> Message:
     return _header(record.source, "status", record.t_s) | _status(record)
 
 
-def heartbeat(uptime_s: float, interval_s: float) -> Message:
-    """Body of the message that says livespot is alive; the next one follows within about `interval_s`."""
-    return _header(OWN_STREAM, "heartbeat", None) | {"uptime_s": _microseconds(uptime_s), "interval_s": interval_s}
+def heartbeat(uptime_s: float, interval_s: float, following: Mapping[str, Mapping[str, int]], requests: str) -> Message:
+    """Body of the message that says livespot is alive; the next one is due in `interval_s`.
+
+    `following` is the number of the next message by stream and kind, `requests` the endpoint that answers questions.
+    """
+    return _header(OWN_STREAM, "heartbeat", None) | {
+        "uptime_s": _microseconds(uptime_s),
+        "interval_s": interval_s,
+        "next": {stream: dict(numbers) for stream, numbers in following.items()},
+        "requests": requests,
+    }
 
 
 def envelope(publisher: str, seq: int, now: Moment, message_body: Message) -> Message:
     """A whole message: what all kinds share, then the body. `seq` counts from 0 within one topic of one publisher."""
-    return {
-        "schema": SCHEMA,
-        "publisher": publisher,
-        "seq": seq,
-        "monotonic_s": _microseconds(now.monotonic_s),
-        "utc": _utc(now.utc_s),
-    } | message_body
+    return (
+        {
+            "schema": SCHEMA,
+            "publisher": publisher,
+            "seq": seq,
+        }
+        | stamps(now)
+        | message_body
+    )
+
+
+def stamps(now: Moment) -> Message:
+    """Both clocks, as messages and answers tell them."""
+    return {"monotonic_s": _microseconds(now.monotonic_s), "utc": _utc(now.utc_s)}
 
 
 def _header(stream: str, kind: Kind, t_s: float | None) -> Message:
@@ -146,7 +157,9 @@ def _gap(gap: Gap) -> Message:
 
 
 def _microseconds(value: float) -> float:
-    """Six decimals: a camera's clock says no more, and a reader is spared sixteen digits."""
+    """Six decimals: a camera's clock says no more, and a reader is spared sixteen digits. Raises ValueError for NaN."""
+    if not math.isfinite(value):
+        raise ValueError(f"a message would hold {value}, which JSON has no word for")
     return round(value, 6)
 
 

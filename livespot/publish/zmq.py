@@ -1,4 +1,4 @@
-"""The publishing end of the event stream: one ZeroMQ PUB socket, numbered messages, a heartbeat."""
+"""The publishing end of the event stream: numbers messages and hands them to the thread that sends them."""
 
 import errno
 import socket
@@ -13,11 +13,24 @@ import zmq
 from livespot.errors import PublishError
 from livespot.publish import endpoint as endpoints
 from livespot.publish import messages
+from livespot.publish.archive import Archive
+from livespot.publish.desk import Desk, Unsent
+from livespot.publish.encoding import Encoding, encoder
 from livespot.publish.messages import Message, Moment, Record
+from livespot.publish.requests import MAX_REQUEST_BYTES, Answers
+
+KEEP_MESSAGES = 10_000
+"""Of each topic, for replay: about 7 MB of events."""
 
 SEND_QUEUE_MESSAGES = 10_000
-"""Waiting messages per subscriber, about 5 MB; beyond it a subscriber that stopped reading loses the newest and sees
+"""Waiting messages per subscriber, about 7 MB; beyond it a subscriber that stopped reading loses the newest and sees
 a hole in `seq`. The pipeline never waits for it."""
+
+ANSWER_QUEUE, REQUEST_QUEUE = 4, 100
+"""Answers that wait for a peer to read them, beyond which they are dropped; requests that wait to be read."""
+
+HANDSHAKE_MS = 5_000
+"""A peer that connects and says nothing is sent away after this."""
 
 LINGER_MS = 500
 """How long leaving may take to hand the last messages over."""
@@ -33,43 +46,63 @@ _REASONS = {
 
 
 class Publisher:
-    """Publishes records on a ZeroMQ PUB socket. A context manager: entering binds, leaving closes.
+    """Publishes records on a ZeroMQ XPUB socket, and answers requests on a ROUTER socket beside it.
 
-    It belongs to one thread, as the socket does. Publishing never waits.
+    A context manager: entering binds, leaving sends what waits and closes. It belongs to one thread; publishing never
+    waits. The sockets belong to a thread of their own, see `desk`.
     """
 
-    def __init__(self, endpoint: str, heartbeat_s: float = 1.0) -> None:
-        """`endpoint`: tcp://address:port or ipc://path; port * takes a free one. Nothing is opened yet."""
+    def __init__(
+        self,
+        endpoint: str,
+        heartbeat_s: float = 1.0,
+        *,
+        requests: str | None = None,
+        keep: int = KEEP_MESSAGES,
+        encoding: Encoding = "json",
+    ) -> None:
+        """`endpoint`: tcp://address:port or ipc://path; port * takes a free one. Nothing is opened yet.
+
+        `requests` is where requests are answered, the next port if left out; `keep` messages of each topic can be
+        replayed.
+        """
         self.endpoint = endpoint
         """Where to connect to; once entered, with the port that was taken."""
+        self.requests = requests
+        """Where requests are answered; once entered, with the port that was taken."""
         self._heartbeat_s = heartbeat_s
-        self._socket: zmq.Socket[bytes] | None = None
+        self._keep = keep
+        self._encoding: Encoding = encoding
+        self._desk: Desk | None = None
 
     def __enter__(self) -> "Publisher":
-        """Raises PublishError where the endpoint cannot be bound."""
-        endpoints.check(self.endpoint)
-        if self.endpoint.startswith("ipc://"):
-            _check_path(self.endpoint, Path(self.endpoint.removeprefix("ipc://")))
+        """Raises PublishError where an endpoint cannot be bound."""
+        encode = encoder(self._encoding)
         self._id = uuid.uuid4().hex
-        self._sequence: defaultdict[bytes, int] = defaultdict(int)
+        self._next: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._opened_s = self._heartbeat_due_s = time.monotonic()
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.PUB)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            self._bind(self._socket)
-        except zmq.ZMQError as error:
-            self._close()
-            reason = _REASONS.get(error.errno or 0, f"{error.strerror}: give tcp://address:port or ipc://path")
-            raise PublishError(f"{self.endpoint} cannot be bound: {reason}") from None
+            pub, self.endpoint = self._bind(zmq.XPUB, self.endpoint)
+            router, self.requests = self._bind(zmq.ROUTER, self.requests or endpoints.beside(self.endpoint))
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+        self._desk = Desk(pub, router, Archive(self._keep), encode, Answers(self._id, encode))
+        self._desk.start()
+        self.heartbeat()  # kept for new subscribers: it says where to ask
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        if self._desk is not None:
+            self._desk.stop()
+            self._desk = None
+            self._context.term()
 
     def publish(self, record: Record) -> Message:
-        """Publish one record, with the clocks read now; the message that was sent."""
+        """Publish one record, with the clocks read now; the message that is sent."""
         now = Moment.now()
         return self._send(messages.body(record, now), now)
 
@@ -79,29 +112,46 @@ class Publisher:
         if now.monotonic_s < self._heartbeat_due_s:
             return
         self._heartbeat_due_s = now.monotonic_s + self._heartbeat_s
-        self._send(messages.heartbeat(now.monotonic_s - self._opened_s, self._heartbeat_s), now)
+        uptime_s = now.monotonic_s - self._opened_s
+        self._send(messages.heartbeat(uptime_s, self._heartbeat_s, self._next, self.requests or ""), now)
 
-    def _bind(self, pub: "zmq.Socket[bytes]") -> None:
-        endpoints.configure(pub, self.endpoint)
-        pub.linger = LINGER_MS
-        pub.sndhwm = SEND_QUEUE_MESSAGES
-        pub.bind(self.endpoint)
-        self.endpoint = pub.getsockopt_string(zmq.LAST_ENDPOINT)
+    def _bind(self, socket_type: int, endpoint: str) -> tuple["zmq.Socket[bytes]", str]:
+        endpoints.check(endpoint)
+        if endpoint.startswith("ipc://"):
+            _check_path(endpoint, Path(endpoint.removeprefix("ipc://")))
+        one = self._context.socket(socket_type)
+        try:
+            _configure(one, endpoint)
+            one.bind(endpoint)
+        except zmq.ZMQError as error:
+            reason = _REASONS.get(error.errno or 0, f"{error.strerror}: give tcp://address:port or ipc://path")
+            asking = "" if socket_type == zmq.XPUB else " for requests"
+            raise PublishError(f"{endpoint} cannot be bound{asking}: {reason}") from None
+        return one, one.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def _send(self, body: Message, now: Moment) -> Message:
-        if self._socket is None:
+        if self._desk is None:
             raise PublishError(f"{self.endpoint} is not open: publish inside `with Publisher(...) as publisher:`")
-        topic = messages.topic(body["stream"], body["kind"])
-        message = messages.envelope(self._id, self._sequence[topic], now, body)
-        self._sequence[topic] += 1
-        self._socket.send_multipart((topic, messages.encode(message)))
+        if self._desk.error:
+            raise PublishError(f"{self.endpoint} sends no more: {self._desk.error!r}") from self._desk.error
+        stream, kind = body["stream"], body["kind"]
+        number = self._next[stream].get(kind, 0)
+        self._next[stream][kind] = number + 1
+        message = messages.envelope(self._id, number, now, body)
+        self._desk.hand_over(Unsent(messages.topic(stream, kind), message, now.utc_s))
         return message
 
-    def _close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-            self._context.term()
+
+def _configure(one: "zmq.Socket[bytes]", endpoint: str) -> None:
+    endpoints.configure(one, endpoint)
+    one.linger = LINGER_MS
+    one.handshake_ivl = HANDSHAKE_MS
+    one.maxmsgsize = MAX_REQUEST_BYTES
+    if one.type == zmq.XPUB:
+        one.sndhwm = SEND_QUEUE_MESSAGES
+        one.xpub_verbose = True
+    else:
+        one.sndhwm, one.rcvhwm = ANSWER_QUEUE, REQUEST_QUEUE
 
 
 def _check_path(endpoint: str, path: Path) -> None:

@@ -1,0 +1,157 @@
+"""The thread that owns the publisher's sockets: it sends what it is handed and answers those who ask.
+
+The pipeline hands over and goes on: what peers do to the sockets costs this thread time, never the pipeline. Each turn
+sends first; then peers have their share, which is bounded, and a pause, so that a flood of requests cannot take the
+processor from the rest.
+"""
+
+import socket
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from livespot.publish.archive import Archive, Sent
+from livespot.publish.encoding import Encode
+from livespot.publish.messages import Message, Moment
+from livespot.publish.requests import Answers
+
+WAITING_MESSAGES = 10_000
+"""More than this thread could send in half a second: beyond it the newest are lost, which `seq` shows."""
+
+REQUESTS_A_TURN, ANSWER_BYTES_A_TURN, SUBSCRIPTIONS_A_TURN = 8, 200_000, 1_000
+PAUSE_S = 0.005
+"""What peers may ask of one turn, and how long they then wait for the next."""
+
+_SUBSCRIBE = 1
+"""First byte of what XPUB reads when a subscriber comes; 0 when it goes."""
+
+_DELIMITER = b""
+"""What REQ sockets put before a request, and want before the answer; DEALER sockets do without."""
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """A message on its way to the desk."""
+
+    topic: bytes
+    message: Message
+    utc_s: float
+
+
+class Desk:
+    """Sends, keeps and answers until it is told to stop; then it sends what waits, and closes its sockets."""
+
+    def __init__(
+        self,
+        pub: "zmq.Socket[bytes]",
+        router: "zmq.Socket[bytes]",
+        archive: Archive,
+        encode: Encode,
+        answers: Answers,
+    ) -> None:
+        """`pub` (XPUB) and `router` are bound, in one context; from `start` on they are the desk's."""
+        self.error: Exception | None = None
+        """What ended the thread before its time."""
+        self._pub, self._router = pub, router
+        self._archive, self._encode, self._answers = archive, encode, answers
+        self._waiting: deque[Unsent] = deque()
+        self._stopping = False
+        self._peers_from_s = 0.0
+        self._bell, self._ear = socket.socketpair()  # a ZeroMQ pair that is full loses the ring that matters
+        self._bell.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="livespot-publisher", daemon=True)
+
+    def start(self) -> None:
+        """Begin. Once only."""
+        self._thread.start()
+
+    def hand_over(self, unsent: Unsent) -> None:
+        """Have a message sent; never waits."""
+        if len(self._waiting) < WAITING_MESSAGES:
+            self._waiting.append(unsent)
+        self._ring()
+
+    def stop(self) -> None:
+        """Wait until all that was handed over is in the sockets' hands and they are closed."""
+        self._stopping = True
+        self._ring()
+        self._thread.join()
+        self._bell.close()
+
+    def _ring(self) -> None:
+        with suppress(BlockingIOError):  # so many that are not heard yet are enough
+            self._bell.send(b"\0")
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping or self._waiting:
+                self._turn()
+        except Exception as error:  # carried to the publisher's thread
+            self.error = error
+        finally:
+            for one in (self._pub, self._router, self._ear):
+                one.close()
+
+    def _turn(self) -> None:
+        ready = self._poll()
+        if self._ear in ready:
+            self._ear.recv(4096)
+        while self._waiting:
+            self._send(self._waiting.popleft())
+        if self._pub in ready:
+            self._welcome()
+        if self._router in ready:
+            self._answer()
+        if self._pub in ready or self._router in ready:
+            self._peers_from_s = time.monotonic() + PAUSE_S
+
+    def _poll(self) -> "set[zmq.Socket[bytes] | socket.socket]":
+        """Sockets with something to read; those of peers only once their pause is over."""
+        pause_s = self._peers_from_s - time.monotonic()
+        asked: list[Any] = [self._ear] if pause_s > 0 else [self._ear, self._pub, self._router]
+        readable, _, _ = zmq.select(asked, [], [], max(pause_s, 0.0) or None)
+        return set(readable)
+
+    def _send(self, unsent: Unsent) -> None:
+        content = self._encode(unsent.message)
+        self._archive.push(Sent(unsent.topic, content, unsent.message, unsent.utc_s))
+        self._pub.send_multipart((unsent.topic, content))
+
+    def _welcome(self) -> None:
+        """Send the last status and heartbeat to who has come; others hear them again and know them by their number."""
+        due: dict[bytes, bytes] = {}
+        for _ in range(SUBSCRIPTIONS_A_TURN):
+            parts = _read(self._pub)
+            if parts is None:
+                break
+            if parts[0][:1] == bytes([_SUBSCRIBE]):
+                due.update(self._archive.last(parts[0][1:]))
+        for topic, content in due.items():
+            self._pub.send_multipart((topic, content))
+
+    def _answer(self) -> None:
+        left = ANSWER_BYTES_A_TURN
+        for _ in range(REQUESTS_A_TURN):
+            request = _read(self._router) if left > 0 else None
+            if request is None:
+                break
+            peer, *delimiter, content = request
+            if delimiter not in ([], [_DELIMITER]):
+                delimiter, content = [], b""
+            answer = self._answers.answer(content, self._archive, Moment.now())
+            left -= sum(map(len, answer))
+            with suppress(zmq.Again):
+                self._router.send_multipart([peer, *delimiter, *answer], zmq.DONTWAIT)
+
+
+def _read(one: "zmq.Socket[bytes]") -> list[bytes] | None:
+    """All parts of the next message, None where none waits."""
+    try:
+        return one.recv_multipart(zmq.DONTWAIT)
+    except zmq.Again:
+        return None

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespot.align import Aligner
+from livespot.capture.camera import Camera
 from livespot.capture.handover import HandOver, LiveHandOver
 from livespot.capture.source import Source
 from livespot.capture.timeline import with_gaps
@@ -42,8 +43,8 @@ TICK_S = 0.1
 """The pipeline gives a turn to whoever iterates it at least this often, also when no camera delivers."""
 
 Told: TypeAlias = Event | Gap | Status
-Found: TypeAlias = tuple[Frame | None, list[Face | Gap]]
-"""What the tracker hands on: a frame with its faces and the faces lost, or a gap of the source without a frame."""
+Found: TypeAlias = tuple[Frame | None, list[Face | Gap | Status]]
+"""What the tracker hands on: a frame with its faces and the faces lost, or what the source told besides frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +65,11 @@ class Pipeline:
     """Iterates lists of steps, in order within each source, until all sources have ended or `stop` was called.
 
     A context manager: entering loads the models; the sources are opened when iteration begins. An empty list is a
-    turn without news. Raises SourceError when iteration begins for a source that cannot be opened; for one that fails
-    later only after the others have ended.
+    turn without news. Cameras and streams open beside each other and are waited for, for ever. Raises SourceError when
+    iteration begins for another source that cannot be opened; for one that fails later only after the others ended.
     """
 
-    def __init__(self, settings: Settings, sources: Sequence[Source], scorer: Scorer | None = None) -> None:
+    def __init__(self, settings: Settings, sources: Sequence[Source | Camera], scorer: Scorer | None = None) -> None:
         """`scorer` is entered already, and stays open; methods without a network need none.
 
         Raises ValueError where a method with one is given none.
@@ -114,7 +115,7 @@ class Pipeline:
             for stream in self._streams:
                 self._opened.enter_context(stream.source)
                 yield []
-            for stream in self._streams:  # none delivers before all are open: its frames would only grow stale
+            for stream in self._streams:  # no file plays before all are open: its frames would only grow stale
                 self._opened.enter_context(stream)
             while watched := [stream for stream in self._streams if not stream.ended]:
                 self._wait(watched)
@@ -154,7 +155,9 @@ class Pipeline:
 class _Stream:
     """One source on its way: its two threads, and for each face what remembers."""
 
-    def __init__(self, source: Source, settings: Settings, scorer: Scorer | None, ready: threading.Condition) -> None:
+    def __init__(
+        self, source: Source | Camera, settings: Settings, scorer: Scorer | None, ready: threading.Condition
+    ) -> None:
         self.aligner = Aligner(settings.align, source.name)
         self.source = source
         self.ended = False
@@ -163,8 +166,9 @@ class _Stream:
         self._scorer = scorer
         self._ready = ready
         self._faces: dict[int, Watched] = {}
-        self._frames: HandOver[Frame] | LiveHandOver | None = None
-        self._now_s: float | None = None
+        self._frames: HandOver[Frame | Gap | Status] | LiveHandOver | None = None
+        self._status = Status(source.name, "connecting", 0.0)
+        self._now_s = 0.0
 
     def __enter__(self) -> "_Stream":
         with ExitStack() as opening:
@@ -173,7 +177,7 @@ class _Stream:
             tracked = _track(frames, self.aligner)
             name = f"livespot-track-{self.source.name}"
             self._found = opening.enter_context(HandOver(tracked, FACE_QUEUE_FRAMES, self._ready, name))
-            opening.callback(frames.stop)
+            opening.callback(self.stop)
             self._open = opening.pop_all()
         return self
 
@@ -191,6 +195,8 @@ class _Stream:
         return self._frames.dropped if isinstance(self._frames, LiveHandOver) else 0
 
     def stop(self) -> None:
+        if isinstance(self.source, Camera):
+            self.source.stop()
         if self._frames is not None:
             self._frames.stop()
 
@@ -222,24 +228,26 @@ class _Stream:
 
     def says(self, state: State, detail: str = "") -> Step:
         """A step that only tells what the source is doing."""
-        status = Status(self.source.name, state, self._now_s or 0.0, detail)
-        return Step(self.source.name, told=(status,))
+        self._status = replace(self._status, state=state, t_s=self._now_s, detail=detail)
+        return Step(self.source.name, told=(self._status,))
 
-    def _reader(self) -> HandOver[Frame] | LiveHandOver:
+    def _reader(self) -> HandOver[Frame | Gap | Status] | LiveHandOver:
         capture, name = self._settings.capture, f"livespot-read-{self.source.name}"
         if self.source.live:
             return LiveHandOver(self.source, capture.live_queue_frames, capture.staleness_s, name=name)
         return HandOver(self.source, FILE_QUEUE_FRAMES, name=name)
 
-    def _begin(self, frame: Frame | None, found: Sequence[Face | Gap]) -> Step:
-        """The step of what the tracker handed on, its gaps already told to the faces that they break off."""
+    def _begin(self, frame: Frame | None, found: Sequence[Face | Gap | Status]) -> Step:
+        """The step of what the tracker handed on, already told to the faces that it breaks off."""
         told: list[Told] = []
         if frame is not None:
-            told += self.says("running").told if self._now_s is None else ()
+            told += self.says("running").told if self._status.state != "running" else ()
             self._now_s = frame.t_s
-        for gap in found:
-            if isinstance(gap, Gap):
-                told += (gap, *self._break(gap))
+        for item in found:
+            if isinstance(item, Gap):
+                told += (item, *self._break(item))
+            elif isinstance(item, Status):
+                told += (item, *self._hear(item))
         faces = tuple(face for face in found if isinstance(face, Face))
         return Step(self.source.name, frame, faces, told=tuple(told))
 
@@ -248,6 +256,13 @@ class _Stream:
         self.ended = True
         note = str(self.failure) if self.failure else self.source.note
         return Step(self.source.name, told=(*self._forget(list(self._faces)), *self.says("ended", note).told))
+
+    def _hear(self, status: Status) -> list[Event]:
+        """What is open is closed as soon as a source is silent: it may come back tomorrow."""
+        self._status = status
+        if status.state == "running":
+            return []
+        return [event for watched in self._faces.values() for event in watched.interrupt()]
 
     def _break(self, gap: Gap) -> list[Event]:
         """A lost face is forgotten. All begin anew where the source was gone for longer than a face may be missed."""
@@ -277,10 +292,10 @@ def _batch(clips: Sequence[Clip]) -> Mapping[str, NDArray[np.float32]]:
     return {name: np.stack([clip.inputs[name] for clip in clips]) for name in clips[0].inputs}
 
 
-def _track(frames: Iterable[Frame | Gap], aligner: Aligner) -> Iterator[Found]:
-    """Runs in the tracker thread: what the aligner finds in each frame, and the source's gaps in their place."""
+def _track(frames: Iterable[Frame | Gap | Status], aligner: Aligner) -> Iterator[Found]:
+    """Runs in the tracker thread: what the aligner finds in each frame, and what else the source told in its place."""
     for item in with_gaps(frames):
-        if isinstance(item, Gap):
-            yield None, [item]
+        if isinstance(item, Frame):
+            yield item, [*aligner.push(item)]
         else:
-            yield item, aligner.push(item)
+            yield None, [item]

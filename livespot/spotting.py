@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from livespot.capture import open_source
+from livespot.capture import Camera, open_source
 from livespot.capture.source import Source
 from livespot.config import NETWORK_METHODS, Settings, SourceSettings
 from livespot.errors import SettingsError
@@ -55,7 +55,7 @@ def scoring(settings: Settings) -> AbstractContextManager[OnnxScorer | None]:
 def recording(uri: str, settings: Settings, fps: float | None = None) -> Source:
     """The source of a recording. Raises SettingsError for a camera: it has no end."""
     source = open_source(SourceSettings(uri=uri, fps=fps), settings.capture)
-    if source.live:
+    if isinstance(source, Camera) or source.live:
         raise SettingsError(
             f"{source.name} is live and has no end: watch it with `livespot run --source`, "
             "or give a video file, a folder of images or demo://?realtime=0"

@@ -3,20 +3,24 @@
 import re
 from pathlib import Path
 
+from livespot.capture.camera import Camera
 from livespot.capture.folder import FOLDER_FPS, ImageFolder
-from livespot.capture.opencv import NetworkStream, VideoFile, Webcam
+from livespot.capture.opencv import NetworkStream, VideoFile
 from livespot.capture.source import WEBCAM, Source, redact, source_name, unique_names
 from livespot.capture.virtual import VirtualCamera
 from livespot.config import CaptureSettings, SourceSettings
 from livespot.errors import SettingsError, SourceError
 
-__all__ = ["Source", "open_source", "redact", "unique_names"]
+__all__ = ["Camera", "Source", "open_source", "redact", "unique_names"]
 
 STREAMS = ("http", "https", "rtsp", "rtsps")
 
+RECORDING = re.compile(r"^https?://[^?#]*\.(?:avi|m4v|mkv|mov|mp4|webm)(?:[?#]|$)", re.IGNORECASE)
+"""A file on a web server: read once from its beginning to its end."""
 
-def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source:
-    """The source that a uri means; entering it opens it.
+
+def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source | Camera:
+    """The source that a uri means; entering it opens it. A camera is opened, again and again, by iterating.
 
     Raises SourceError for a kind of address that livespot does not know, SettingsError for `fps` where the source
     has a clock of its own.
@@ -28,14 +32,14 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source:
     if settings.fps is not None:
         raise SettingsError(f"fps is {settings.fps:g} for {redact(uri)}, which has a clock of its own; leave it out")
     if webcam is not None:
-        return Webcam(int(webcam[1]), name)
+        return Camera(int(webcam[1]), name, capture)
     if uri.startswith("demo://"):
         return VirtualCamera.from_uri(uri, name)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
     if scheme is None:
         return VideoFile(Path(uri), name)
     if scheme[1].lower() in STREAMS:
-        return NetworkStream(uri, name, capture)
+        return NetworkStream(uri, name, capture) if RECORDING.search(uri) else Camera(uri, name, capture)
     raise SourceError(
         f"{redact(uri)} is no address that can be opened: expected a webcam's index, "
         f"{'://, '.join(STREAMS)}://, demo://, a file or a folder of images"

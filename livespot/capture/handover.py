@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from livespot.records import Frame, Gap
+from livespot.records import Frame, Gap, Status
 
 HURRY_S = 0.5
 """Ctrl-C waits no longer for a thread; one that has work takes milliseconds to end, one that waits ends with us."""
@@ -156,27 +156,28 @@ class HandOver(_Line[T, T], Generic[T]):
         return [self._line.popleft()]
 
 
-class LiveHandOver(_Line[Frame, Frame | Gap]):
+class LiveHandOver(_Line[Frame | Gap | Status, Frame | Gap | Status]):
     """The same for frames that come whether or not there is time for them: the producer never waits.
 
     When `capacity` frames wait, or the first of them arrived more than `staleness_s` ago, all that wait are dropped
     but the newest: whoever is too slow sees a hole now and then between whole stretches, not holes everywhere. A Gap
-    stands in line for what was dropped.
+    stands in line for what was dropped. What the source tells besides frames is never dropped.
     """
 
     def __init__(
         self,
-        frames: Iterable[Frame],
+        items: Iterable[Frame | Gap | Status],
         capacity: int,
         staleness_s: float,
         ready: threading.Condition | None = None,
         name: str = "livespot-live-hand-over",
     ) -> None:
-        super().__init__(frames, ready, name)
+        super().__init__(items, ready, name)
         self.dropped = 0
         """Frames dropped since the start."""
         self._capacity = capacity
         self._staleness_s = staleness_s
+        self._waiting_frames = 0
         self._hole: Gap | None = None
         self._delivered_s: float | None = None
 
@@ -185,28 +186,43 @@ class LiveHandOver(_Line[Frame, Frame | Gap]):
         """True where `take` has something to give or to raise."""
         return super().waiting or (self._finished and self._hole is not None)
 
-    def _put(self, item: Frame) -> None:
+    def _put(self, item: Frame | Gap | Status) -> None:
         with self._ready:
-            if len(self._line) == self._capacity:
-                self._drop(keep=0)
+            if isinstance(item, Frame):
+                if self._waiting_frames == self._capacity:
+                    self._drop(keep=0)
+                self._waiting_frames += 1
             self._append(item)
 
-    def _next(self) -> list[Frame | Gap]:
-        if time.monotonic() - self._line[0].arrival_s > self._staleness_s:
-            self._drop(keep=1 if len(self._line) > 1 else 0)
+    def _next(self) -> list[Frame | Gap | Status]:
+        head = self._line[0]
+        if not isinstance(head, Frame):
+            return [self._line.popleft()]
+        if time.monotonic() - head.arrival_s > self._staleness_s:
+            self._drop(keep=1 if self._waiting_frames > 1 else 0)
             return []
-        frame, hole = self._line.popleft(), self._hole
-        self._delivered_s, self._hole = frame.t_s, None
-        return [replace(hole, to_s=frame.t_s), frame] if hole else [frame]
+        self._line.popleft()
+        self._waiting_frames -= 1
+        hole, self._delivered_s, self._hole = self._hole, head.t_s, None
+        return [replace(hole, to_s=head.t_s), head] if hole else [head]
 
-    def _rest(self) -> list[Frame | Gap]:
+    def _rest(self) -> list[Frame | Gap | Status]:
         hole, self._hole = self._hole, None
         return [hole] if hole else super()._rest()
 
     def _drop(self, keep: int) -> None:
-        while len(self._line) > keep:
-            frame = self._line.popleft()
-            from_s = frame.t_s if self._delivered_s is None else self._delivered_s
-            hole = self._hole or Gap(frame.source, from_s, frame.t_s, "frames_dropped", frames=0)
-            self._hole = replace(hole, to_s=frame.t_s, frames=(hole.frames or 0) + 1)
-            self.dropped += 1
+        """Drop all frames but the newest `keep`; what else is in line stays there, in order."""
+        kept: deque[Frame | Gap | Status] = deque()
+        for item in self._line:
+            if isinstance(item, Frame) and self._waiting_frames > keep:
+                self._miss(item)
+                self._waiting_frames -= 1
+            else:
+                kept.append(item)
+        self._line = kept
+
+    def _miss(self, frame: Frame) -> None:
+        from_s = frame.t_s if self._delivered_s is None else self._delivered_s
+        hole = self._hole or Gap(frame.source, from_s, frame.t_s, "frames_dropped", frames=0)
+        self._hole = replace(hole, to_s=frame.t_s, frames=(hole.frames or 0) + 1)
+        self.dropped += 1

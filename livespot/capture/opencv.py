@@ -3,12 +3,12 @@
 OpenCV turns pictures upright itself where a file says how they were held.
 """
 
+import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from livespot.capture.source import in_real_time, redact
+from livespot.capture.source import Picture, in_real_time, redact
 from livespot.capture.timeline import Timeline
 from livespot.capture.trouble import head_of, why_no_camera, why_no_stream, why_no_video
 from livespot.config import CaptureSettings
 from livespot.errors import SourceError
-from livespot.records import MAX_FPS, Frame, ShapesInRepr
+from livespot.records import MAX_FPS, Frame
 
 FPS_OTHERWISE = 30.0
 """Frame rate assumed where none is declared: it places pictures without a time stamp."""
@@ -134,7 +134,10 @@ class VideoFile(_Capturing):
 
 
 class Webcam(_Capturing):
-    """A local camera by its index. Stream time is the driver's, or the arrival where the driver tells none."""
+    """A local camera by its index, until it stops; `Camera` opens it again.
+
+    Stream time is the driver's, or the arrival where the driver tells none.
+    """
 
     def __init__(self, index: int, name: str) -> None:
         self.name = name
@@ -154,9 +157,13 @@ class Webcam(_Capturing):
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until the camera stops. Raises SourceError where it never gives one."""
+        return _live_frames(self.pictures(), self.name, self.fps)
+
+    def pictures(self) -> Iterator[Picture]:
+        """The same before they have their place in stream time."""
         delivered = 0
-        for frame in _live_frames(self._opened, self.name, self.fps):
-            yield frame
+        for picture in _pictures(self._opened):
+            yield picture
             delivered += 1
         if delivered == 0:
             raise SourceError(f"camera {self._index} opens but gives no picture: is another program using it?")
@@ -164,7 +171,7 @@ class Webcam(_Capturing):
 
 
 class NetworkStream(_Capturing):
-    """A camera or a file behind an rtsp, rtsps, http or https address.
+    """A camera or a file behind an rtsp, rtsps, http or https address, until it stops; `Camera` opens it again.
 
     What declares a length is a file on a web server: it is read like a file, with nothing dropped.
     """
@@ -196,9 +203,13 @@ class NetworkStream(_Capturing):
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until the stream ends or stalls; the two look alike. Raises SourceError where none ever comes."""
+        return _live_frames(self.pictures(), self.name, self.fps)
+
+    def pictures(self) -> Iterator[Picture]:
+        """The same before they have their place in stream time."""
         delivered = 0
-        for frame in _live_frames(self._opened, self.name, self.fps):
-            yield frame
+        for picture in _pictures(self._opened, self._settings.read_timeout_s):
+            yield picture
             delivered += 1
         if delivered == 0:
             raise SourceError(
@@ -207,14 +218,6 @@ class NetworkStream(_Capturing):
             )
         if delivered != self.frame_count:
             self.note = f"no more frames after {delivered}: the stream ended, or nothing came within the read timeout"
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class _Picture(ShapesInRepr):
-    image: NDArray[np.uint8]
-    stamp_s: float | None
-    """The source's own time stamp, from any origin; None where it has none."""
-    arrival_s: float
 
 
 def bgr8(image: NDArray[Any]) -> NDArray[np.uint8]:
@@ -264,20 +267,24 @@ def declared_frames(path: Path) -> int:
         return 0
 
 
-def _pictures(capture: cv2.VideoCapture) -> Iterator[_Picture]:
-    """Pictures until one cannot be read. OpenCV allocates each anew, so that each may go to another thread."""
+def _pictures(capture: cv2.VideoCapture, limit_s: float = math.inf) -> Iterator[Picture]:
+    """Pictures until one cannot be read. OpenCV allocates each anew, so that each may go to another thread.
+
+    What comes only after the limit that OpenCV was given is no picture that came, but an old one from its decoder.
+    """
     while True:
+        asked_s = time.monotonic()
         read, image = capture.read()
         arrival_s = time.monotonic()
-        if not read:
+        if not read or arrival_s - asked_s >= limit_s:
             return
         stamp_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        yield _Picture(bgr8(image), stamp_s if abs(stamp_s) < STAMP_BELIEVED_S else None, arrival_s)
+        yield Picture(bgr8(image), stamp_s if abs(stamp_s) < STAMP_BELIEVED_S else None, arrival_s)
 
 
-def _live_frames(capture: cv2.VideoCapture, name: str, fps: float | None) -> Iterator[Frame]:
+def _live_frames(pictures: Iterable[Picture], name: str, fps: float | None) -> Iterator[Frame]:
     timeline = Timeline(1 / (fps or FPS_OTHERWISE))
-    for index, picture in enumerate(_pictures(capture)):
+    for index, picture in enumerate(pictures):
         t_s = timeline.place(picture.stamp_s, picture.arrival_s)
         yield Frame(picture.image, name, index, t_s, picture.arrival_s)
 

@@ -3,18 +3,33 @@
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from livespot.config import SourceSettings
 from livespot.errors import SettingsError
-from livespot.records import Frame
+from livespot.records import Frame, ShapesInRepr
 
 WEBCAM = re.compile(r"(?:/dev/video)?(\d+)")
 """A webcam is named by its index, 0 for the first, or by its device file."""
 
 NAME_LENGTH = 64
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Picture(ShapesInRepr):
+    """A picture as it came, before it has its place in stream time."""
+
+    image: NDArray[np.uint8]
+    """uint8 (H, W, 3), BGR."""
+    stamp_s: float | None
+    """The source's own time stamp, from any origin; None where it has none."""
+    arrival_s: float
+    """`time.monotonic()` at which it was in our hands."""
 
 
 class Source(Protocol):

@@ -1,7 +1,7 @@
 """The hand-over between threads, with threads that really run. No test depends on how fast they run."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from livespot.capture.handover import HandOver, LiveHandOver
 from livespot.capture.timeline import with_gaps
-from livespot.records import Frame, Gap
+from livespot.records import Frame, Gap, Status
 from tests.capture.media import frame_at
 
 LONG_S = 60.0
@@ -138,11 +138,13 @@ def test_one_consumer_waits_for_many_lines() -> None:
     assert sorted(taken) == list(range(200))
 
 
-def deliver(frames: list[Frame], capacity: int, staleness_s: float = LONG_S) -> tuple[list[Frame | Gap], int]:
+def deliver(
+    frames: Sequence[Frame | Gap | Status], capacity: int, staleness_s: float = LONG_S
+) -> tuple[list[Frame | Gap | Status], int]:
     """What a consumer gets that looks only once the producer has ended."""
     ended = threading.Event()
 
-    def produce() -> Iterator[Frame]:
+    def produce() -> Iterator[Frame | Gap | Status]:
         yield from frames
         ended.set()
 
@@ -169,6 +171,15 @@ def test_a_line_whose_head_is_stale_is_dropped_but_for_the_newest() -> None:
     items, dropped = deliver([*stale, newest], capacity=8)
     assert items == [Gap("cam0", 0.0, 3.0, "frames_dropped", frames=3), newest]
     assert dropped == 3
+
+
+def test_what_a_source_tells_besides_frames_is_never_dropped() -> None:
+    frames = [frame_at(float(number), number) for number in range(6)]
+    stalled, jump = Status("cam0", "stalled", 1.0), Gap("cam0", 3.0, 4.0, "clock_jump", frames=0)
+    items, dropped = deliver([frames[0], stalled, *frames[1:4], jump, *frames[4:]], capacity=4)
+    hole = Gap("cam0", 0.0, 4.0, "frames_dropped", frames=4)
+    assert items == [stalled, jump, hole, frames[4], frames[5]]
+    assert dropped == 4
 
 
 def test_frames_dropped_at_the_end_are_told_too() -> None:

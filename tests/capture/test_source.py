@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livespot.capture import open_source, redact, unique_names
+from livespot.capture.camera import Camera
 from livespot.capture.folder import ImageFolder
-from livespot.capture.opencv import NetworkStream, VideoFile, Webcam
+from livespot.capture.opencv import NetworkStream, VideoFile
 from livespot.capture.source import source_name
 from livespot.config import NAME, CaptureSettings, SourceSettings
 from livespot.errors import SettingsError, SourceError
@@ -85,13 +86,15 @@ def opened(uri: str, fps: float | None = None) -> object:
 
 
 def test_the_address_decides_the_kind_of_source(tmp_path: Path) -> None:
-    assert isinstance(opened("0"), Webcam)
-    assert isinstance(opened("/dev/video3"), Webcam)
-    assert isinstance(opened("rtsp://camera/live"), NetworkStream)
-    assert isinstance(opened("HTTP://camera/live"), NetworkStream)
+    assert isinstance(opened("0"), Camera)
+    assert isinstance(opened("/dev/video3"), Camera)
+    assert isinstance(opened("rtsp://camera/live.mp4"), Camera)
+    assert isinstance(opened("HTTP://camera/live"), Camera)
+    assert isinstance(opened("http://camera/video.cgi?file=.mp4"), Camera)
+    assert isinstance(opened("https://server/take.MP4?token=t"), NetworkStream)
     assert isinstance(opened(str(tmp_path)), ImageFolder)
     assert isinstance(opened("face.mp4"), VideoFile)
-    assert isinstance(opened("rtsp://camera/live?token=" + 300 * "t"), NetworkStream)
+    assert isinstance(opened("rtsp://camera/live?token=" + 300 * "t"), Camera)
     assert isinstance(opened(300 * "f"), VideoFile)
 
 

@@ -1,0 +1,226 @@
+"""A webcam or a network stream that may fail in every way at any time, and is opened again for ever.
+
+OpenCV cannot be interrupted, and not all that it does ends in time: while a name server does not answer, opening takes
+10 s whatever limit it was given, and all others that want to open wait behind it. So each connection has a process of
+its own, which is killed when it is over, silent or late; a decoder that crashes on what a camera sends ends with it.
+
+    connecting --> running --> waiting --> connecting ...
+                   |    ^ |    ^
+                   v    | +----|      closed, or silent for read_timeout_s
+                  stalled -----+
+"""
+
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TypeAlias
+
+from livespot.capture.opencv import FPS_OTHERWISE
+from livespot.capture.source import Picture
+from livespot.capture.timeline import LiveTimeline, Placed
+from livespot.capture.wire import Failed, Message, Opened, Ready, Receiver
+from livespot.config import CaptureSettings
+from livespot.records import Frame, Gap, State, Status
+
+TICK_S = 1.0
+"""The watchdog looks at least this often."""
+
+START_S = 30.0
+"""A process that has not begun by then never will; a busy Jetson needs seconds."""
+
+GRACE_S = 1.0
+"""A reader keeps its own limits and says why it failed; it is killed when it is so much later."""
+
+STEADY_S = 2.0
+"""A connection that gave frames for so long was no failure: the next pause is the shortest again."""
+
+ROOT = Path(__file__).parents[2]
+"""Where the reader's process finds livespot, whatever lies in the folder that we were started in."""
+
+Item: TypeAlias = Frame | Gap | Status
+
+
+class Camera:
+    """A live source that comes back. Entering opens nothing: whoever iterates opens it, again and again.
+
+    Each connection is an epoch. What was lost in between lies between the times and the indices of its frames.
+    """
+
+    def __init__(self, address: int | str, name: str, settings: CaptureSettings) -> None:
+        """`address` is the index of a webcam, or a url."""
+        self.name = name
+        self.live = True
+        self.fps: float | None = None
+        self.frame_count: int | None = None
+        self.note = ""
+        self._address = address
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._reader: _Reader | None = None
+        self._timeline = LiveTimeline(1 / FPS_OTHERWISE)
+        self._status = Status(name, "connecting", 0.0)
+        self._last: Frame | None = None
+        self._running_since_s: float | None = None
+
+    def __enter__(self) -> "Camera":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends whoever iterates, within a moment. Any thread may call it."""
+        self._stopping.set()
+        if self._reader is not None:
+            self._reader.kill()
+
+    def __iter__(self) -> Iterator[Item]:
+        """Frames, each change of what the source is doing, and what its clock did."""
+        failures = 0
+        while True:
+            failed = yield from self._connection()
+            if failed.finished or self._stopping.is_set():
+                return
+            failures = 0 if self._was_steady() else failures + 1
+            pause_s = self._pause_s(failures)
+            yield self._says("waiting", f"{failed.why}; opened again in {pause_s:.1f} s")
+            if self._stopping.wait(pause_s):
+                return
+            yield self._says("connecting")
+
+    def _was_steady(self) -> bool:
+        return self._running_since_s is not None and time.monotonic() - self._running_since_s > STEADY_S
+
+    def _pause_s(self, failures: int) -> float:
+        """Doubles at each failure up to its cap, and is cut by chance: many cameras do not come back at once."""
+        longest_s = min(self._settings.retry_s * 2.0 ** min(failures, 32), self._settings.retry_max_s)
+        return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 no secret
+
+    def _connection(self) -> Generator[Item, None, Failed]:
+        """One connection, from opening to why it ended."""
+        self._running_since_s = None
+        with _Reader(self._address, self._settings) as self._reader:
+            if self._stopping.is_set():
+                return Failed("stopped")
+            opened = self._reader.opened()
+            if isinstance(opened, Failed):
+                return opened
+            self.fps, self.frame_count = opened.fps, opened.frame_count
+            self._timeline.reset(1 / opened.fps if opened.fps else None)
+            failed = yield from self._watch(self._reader)
+            yield from self._frames(self._timeline.flush())
+            return failed
+
+    def _watch(self, reader: "_Reader") -> Generator[Item, None, Failed]:
+        """What comes of an open connection until it fails or is silent for too long."""
+        news_s = time.monotonic()
+        while True:
+            message = reader.receive(TICK_S)
+            now_s = time.monotonic()
+            if isinstance(message, Failed):
+                return message
+            if isinstance(message, Picture):
+                placed = self._timeline.push(message)
+                yield from self._frames(placed)
+                news_s = now_s if placed or self._timeline.holding else news_s
+            if now_s - news_s > self._settings.read_timeout_s + GRACE_S:
+                return Failed(f"no new picture for {now_s - news_s:.1f} s")
+            if self._status.state == "running" and now_s - news_s > self._stall_s():
+                self._status = replace(self._status, stalls=self._status.stalls + 1)
+                yield self._says("stalled", f"no new picture for {now_s - news_s:.1f} s")
+
+    def _stall_s(self) -> float:
+        return max(self._settings.stall_s, 2 * self._timeline.interval_s)
+
+    def _frames(self, placed: Iterable[Placed]) -> Iterator[Item]:
+        for one in placed:
+            yield from self._frame(one)
+
+    def _frame(self, placed: Placed) -> Iterator[Item]:
+        """A frame, and before it what must be told of it."""
+        image, before = placed.picture.image, self._last
+        again = self._running_since_s is None
+        if before is None:
+            index, epoch = 0, 0
+        elif again:
+            index, epoch = before.index + self._frames_since(before, placed.t_s), before.epoch + 1
+        else:
+            index = before.index + 1 + placed.lost
+            epoch = before.epoch + (image.shape != before.image.shape)  # as good as another camera
+            if placed.jumped:
+                yield Gap(self.name, before.t_s, placed.t_s, "clock_jump", frames=placed.lost)
+        self._last = Frame(image, self.name, index, placed.t_s, placed.picture.arrival_s, epoch)
+        if self._status.state != "running":
+            if again and before is not None:
+                self._status = replace(self._status, reconnects=self._status.reconnects + 1)
+            yield self._says("running")
+        self._running_since_s = self._running_since_s or time.monotonic()
+        yield self._last
+
+    def _frames_since(self, before: Frame, t_s: float) -> int:
+        return max(1, round((t_s - before.t_s) / self._timeline.interval_s))
+
+    def _says(self, state: State, detail: str = "") -> Status:
+        now_s = self._last.t_s if self._last else 0.0
+        self._status = replace(self._status, state=state, t_s=now_s, detail=detail)
+        return self._status
+
+
+class _Reader:
+    """The process of one connection. A context manager: leaving kills it."""
+
+    def __init__(self, address: int | str, settings: CaptureSettings) -> None:
+        self._order = json.dumps({"address": address, "settings": settings.model_dump()})
+        self._limit_s = 2 * settings.open_timeout_s + GRACE_S
+        """To open, and to find out why it does not."""
+
+    def __enter__(self) -> "_Reader":
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "livespot.capture.reader"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C is for us
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with suppress(BrokenPipeError):  # it is gone already: receiving tells
+            self._process.stdin.write(f"{self._order}\n".encode())
+        self._receiver = Receiver(self._process.stdout)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        self._process.__exit__(None, None, None)
+
+    def kill(self) -> None:
+        """At once; a reader has nothing to tidy up. Any thread may call it."""
+        self._process.kill()
+
+    def opened(self) -> Opened | Failed:
+        """How opening went."""
+        ready = self.receive(START_S)
+        message = self.receive(self._limit_s) if isinstance(ready, Ready) else ready
+        if isinstance(message, (Opened, Failed)):
+            return message
+        return Failed(f"does not open within {self._limit_s:g} s")
+
+    def receive(self, timeout_s: float) -> Message | None:
+        """The next message, None where none comes within `timeout_s`."""
+        try:
+            return self._receiver.receive(timeout_s)
+        except EOFError as error:
+            return Failed(f"its reader {error}")

@@ -7,12 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check soak bench clean
 
 help:
 	@echo "make demo    watch livespot spot expressions of a virtual camera"
 	@echo "make test    install everything, then make check"
 	@echo "make check   ruff, mypy and pytest, as CI runs them"
+	@echo "make soak    the tests that take minutes: cameras that fail again and again, memory over time"
 	@echo "make bench   measure speed, latency, alignment and memory on this machine"
 	@echo "make clean   remove the virtual environment and everything built"
 
@@ -27,6 +28,9 @@ check:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+soak: $(VENV)/.installed-all
+	$(BIN)/pytest -m soak
 
 bench: $(VENV)/.installed-demo
 	$(BIN)/livespot bench

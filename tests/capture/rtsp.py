@@ -1,5 +1,6 @@
 """A real RTSP server as a process, and a wire to it that can be cut, silenced and fouled."""
 
+import os
 import random
 import selectors
 import signal
@@ -8,11 +9,13 @@ import subprocess
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeAlias
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 PYTHON = "/usr/bin/python3"
@@ -28,6 +31,7 @@ NEEDED = (
 )
 
 
+@cache
 def why_no_server() -> str:
     """Why the server cannot run here; empty where it can."""
     if not Path(PYTHON).exists():
@@ -131,6 +135,11 @@ class Proxy:
     def url(self, mount: str = "live", login: str = "") -> str:
         return f"rtsp://{login}{'@' if login else ''}127.0.0.1:{self.port}/{mount}"
 
+    def spoil(self) -> None:
+        """Put noise into what is on its way now; new connections are clean."""
+        for wire in self._wires:
+            wire.noise = 1
+
     def _run(self) -> None:
         while not self._ended:
             for key, _ in self._selector.select(0.02):
@@ -180,3 +189,11 @@ class Proxy:
         for end in (wire.client, wire.server):
             self._selector.unregister(end)
             end.close()
+
+
+def check_server() -> None:
+    """Skips the test where the server cannot run; fails it where it must."""
+    if why := why_no_server():
+        if os.environ.get("LIVESPOT_REQUIRE_RTSP"):
+            pytest.fail(why)
+        pytest.skip(why)

@@ -80,13 +80,20 @@ class AlignSettings(_Model):
     longer gap would be a pause in which the decoder ends every event (`decode.MAX_PAUSE_S`)."""
 
 
+Engine = Literal["auto", "tensorrt", "torch", "onnx-cuda", "onnx"]
+"""What runs a network. auto: the first of the others that opens on this machine."""
+
+
 class InferSettings(_Model):
     """The network and how it runs."""
 
     model: str = "yap2022"
     """Name of an engine that comes with livespot, or path of an ONNX file."""
+    engine: Engine = "auto"
+    """tensorrt runs what `livespot build` made on this machine, torch the checkpoint beside the ONNX file; onnx-cuda
+    needs an ONNX Runtime with CUDA; onnx runs everywhere."""
     threads: int = Field(default=1, ge=1, le=64)
-    """Threads of one inference. One leaves the other cores to capture and alignment."""
+    """Of ONNX Runtime. Threads of one inference. One leaves the other cores to capture and alignment."""
 
 
 Method = Literal["motion", "network", "both", "zhang2020", "mdmo"]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from livespot.config import InferSettings, PublishSettings
+from livespot.engines import NVIDIA_FILES, nvidia
 from livespot.errors import LivespotError, SourceError
 
 State = Literal["ok", "warning", "failed"]
@@ -35,7 +36,8 @@ CV2_PROVIDERS = (
 )
 """Packages that each bring their own `cv2`; the one installed last overwrites parts of the others."""
 
-NVIDIA_FILES = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"), Path("/etc/nv_tegra_release"))
+ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+"""The same with each other."""
 
 REINSTALL = "install it again: pip install --force-reinstall livespot"
 
@@ -148,16 +150,25 @@ def _mediapipe(what: str) -> Finding:
 def _onnxruntime(what: str) -> Finding:
     import onnxruntime
 
-    return Finding(what, "ok", f"{onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}")
+    found = f"{onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}"
+    providers = _installed(ONNX_RUNTIMES)
+    if len(providers) < 2:
+        return Finding(what, "ok", found)
+    cure = (
+        f"they overwrite each other: pip uninstall -y {' '.join(providers)}, then pip install "
+        "'onnxruntime-gpu[cuda,cudnn]' for NVIDIA GPUs, or onnxruntime"
+    )
+    return Finding(what, "warning", f"{found} from {', '.join(providers)}", cure)
 
 
 def _engine(what: str) -> Finding:
-    from livespot.infer.onnx import OnnxScorer
+    from livespot.engines import ChosenScorer
 
-    with OnnxScorer(InferSettings()) as scorer:
+    with ChosenScorer(InferSettings()) as scorer:
         blank = {name: np.zeros((1, *shape), np.float32) for name, shape in scorer.clip.shapes.items()}
         micro, macro = scorer.score(blank)[0]
-        return Finding(what, "ok", f"{scorer.name}; micro {micro:.3f}, macro {macro:.3f} for a blank clip")
+        found = f"{scorer.name}; micro {micro:.3f}, macro {macro:.3f} for a blank clip"
+        return Finding(what, "ok", "; ".join((found, *scorer.why)))
 
 
 def _gpu(what: str) -> Finding:
@@ -175,12 +186,20 @@ def _gpu(what: str) -> Finding:
 
 
 def _tensorrt(what: str) -> Finding:
-    if find_spec("tensorrt") is not None:
-        return Finding(what, "ok", str(import_module("tensorrt").__version__))
-    if shutil.which("nvidia-smi") is None and not any(path.exists() for path in NVIDIA_FILES):
+    from livespot.infer.onnx import engine_path
+    from livespot.infer.plans import find
+    from livespot.infer.tensorrt import here, version
+
+    if find_spec("tensorrt") is None and not nvidia():
         return Finding(what, "ok", "not installed; it runs on NVIDIA GPUs only")
-    cure = "the CPU is used; for the GPU: pip install tensorrt, or JetPack's own on a Jetson"
-    return Finding(what, "warning", "not installed, though there is an NVIDIA GPU", cure)
+    if find_spec("tensorrt") is None:
+        cure = "a slower engine is used: pip install 'livespot[tensorrt]', or JetPack's own on a Jetson"
+        return Finding(what, "warning", "not installed, though there is an NVIDIA GPU", cure)
+    found, model = version(), InferSettings().model
+    try:
+        return Finding(what, "ok", f"{found}; {find(engine_path(model), here()).path}")
+    except LivespotError as error:
+        return Finding(what, "warning", f"{found}; {error}", f"a slower engine is used until `livespot build {model}`")
 
 
 def _port(what: str) -> Finding:

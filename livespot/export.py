@@ -15,10 +15,8 @@ from livespot.errors import EngineError
 from livespot.files import replacing
 from livespot.infer.arrays import examples
 from livespot.infer.metadata import KEY, EngineMetadata
-from livespot.nets import PAIR_NETWORKS
 from livespot.nets.checkpoint import Checkpoint
-from livespot.nets.motion import MotionNet, MotionNetSettings
-from livespot.nets.yap2022 import PairNetwork
+from livespot.nets.loading import network, network_name
 from livespot.records import Calibration, ClipSpec
 
 PARITY = 1e-5
@@ -52,24 +50,8 @@ def export(
     net = network(kept)
     with replacing(onnx_path) as part:
         _write(net, net.clip, part)
-        _describe(part, EngineMetadata(_name(kept), net.clip, calibration, _trained(kept, validation or {})))
+        _describe(part, EngineMetadata(network_name(kept), net.clip, calibration, _trained(kept, validation or {})))
         return _checked_parity(net, net.clip, part)
-
-
-def network(kept: Checkpoint) -> PairNetwork | MotionNet:
-    """The network of a checkpoint with its weights, ready to judge. Raises EngineError where they do not fit."""
-    name = _name(kept)
-    net = MotionNet(MotionNetSettings(**kept.settings["net"])) if name == "motion" else PAIR_NETWORKS[name]()
-    try:
-        net.load_state_dict(kept.weights)
-    except RuntimeError as error:
-        raise EngineError(f"the weights of the checkpoint are not those of {name}: {error}") from None
-    return net.eval()
-
-
-def _name(kept: Checkpoint) -> str:
-    """Runs of before there were several trained the first."""
-    return str(kept.settings.get("network", "yap2022"))
 
 
 def _trained(kept: Checkpoint, validation: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +59,7 @@ def _trained(kept: Checkpoint, validation: dict[str, Any]) -> dict[str, Any]:
         "commit": kept.commit,
         "seed": kept.settings["seed"],
         "steps": kept.step,
-        "data": DATA[_name(kept)],
+        "data": DATA[network_name(kept)],
         "frames": kept.metrics,
         "events": validation,
     }

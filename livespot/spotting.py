@@ -13,8 +13,8 @@ import numpy as np
 from livespot.capture import Camera, open_source
 from livespot.capture.source import Source
 from livespot.config import NETWORK_METHODS, Settings, SourceSettings
+from livespot.engines import ChosenScorer
 from livespot.errors import SettingsError
-from livespot.infer import OnnxScorer
 from livespot.pipeline import Pipeline, Step
 from livespot.plot import Trace
 from livespot.records import Event, Gap, Status
@@ -47,9 +47,9 @@ def with_hindsight(settings: Settings) -> Settings:
     return settings.model_copy(update={"motion": motion})
 
 
-def scoring(settings: Settings) -> AbstractContextManager[OnnxScorer | None]:
+def scoring(settings: Settings) -> AbstractContextManager[ChosenScorer | None]:
     """The network, not opened yet; None where the method needs none."""
-    return OnnxScorer(settings.infer) if settings.method in NETWORK_METHODS else nullcontext()
+    return ChosenScorer(settings.infer) if settings.method in NETWORK_METHODS else nullcontext()
 
 
 def recording(uri: str, settings: Settings, fps: float | None = None) -> Source:

@@ -5,7 +5,9 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import pytest
@@ -15,6 +17,7 @@ from livespot import doctor
 from livespot.capture import opencv, trouble
 from livespot.config import PublishSettings
 from livespot.doctor import Finding, examine, exit_code
+from livespot.engines import nvidia
 from tests.films import BLANK, write_video
 
 
@@ -74,6 +77,28 @@ def test_two_providers_of_cv2_are_found(tmp_path: Path, monkeypatch: pytest.Monk
     assert finding.state == "warning"
     assert "opencv-contrib-python, opencv-python" in finding.found
     assert "pip uninstall -y opencv-contrib-python opencv-python" in finding.cure
+
+
+def test_two_providers_of_onnx_runtime_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, "onnxruntime-gpu", "1.31.1")
+    monkeypatch.syspath_prepend(tmp_path)
+    finding = found("ONNX Runtime")
+    assert finding.state == "warning" and finding.found.endswith("from onnxruntime, onnxruntime-gpu")
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in finding.cure
+
+
+def test_the_engine_is_told_with_the_reason_why_it_is_no_faster_one() -> None:
+    finding = found("default engine")
+    assert "no engine for a GPU: there is no NVIDIA GPU" in finding.found or nvidia()
+
+
+def test_an_installed_tensorrt_without_a_driver_or_an_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = ModuleType("tensorrt")
+    vars(installed).update(__version__="10.3.0", __spec__=ModuleSpec("tensorrt", None))
+    monkeypatch.setitem(sys.modules, "tensorrt", installed)
+    finding = found("TensorRT")
+    assert finding.state == "warning" and finding.found.startswith("10.3.0; ")
+    assert finding.cure == "a slower engine is used until `livespot build yap2022`"
 
 
 def test_an_engine_that_is_missing_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +163,7 @@ def test_a_gpu_is_told_with_its_driver_and_asks_for_tensorrt(tmp_path: Path, mon
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(doctor, "find_spec", lambda _: None)
     assert found("NVIDIA GPU") == Finding("NVIDIA GPU", "ok", "NVIDIA T4, 550.54, 15360 MiB")
-    assert "pip install tensorrt" in found("TensorRT").cure
+    assert "pip install 'livespot[tensorrt]'" in found("TensorRT").cure
 
 
 def test_a_driver_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

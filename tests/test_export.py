@@ -12,6 +12,7 @@ from livespot.export import export
 from livespot.infer.metadata import EngineMetadata
 from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
+from livespot.nets.loading import network
 from livespot.nets.motion import MotionNet, MotionNetSettings
 from livespot.nets.yap2022 import CLIP, Yap2022
 from livespot.records import Calibration, ClipSpec
@@ -123,7 +124,7 @@ def test_the_network_on_motion_is_written_with_its_window_and_look_ahead(
 ) -> None:
     path = tmp_path / "default.onnx"
     assert export(motion_checkpoint, path, CALIBRATION) <= exporting.PARITY
-    net = exporting.network(Checkpoint.load(motion_checkpoint))
+    net = network(Checkpoint.load(motion_checkpoint))
     assert isinstance(net, MotionNet) and net.settings == MOTION and not net.training
     windows = np.random.default_rng(5).normal(0, 0.01, (3, *net.clip.motion_shape)).astype(np.float32)
     with OnnxScorer(InferSettings(model=str(path))) as scorer, torch.no_grad():

@@ -12,8 +12,8 @@ LEVELS = (
     {"action_units"},
     {"capture", "align", "normalise", "buffer", "infer", "decode", "publish", "nets", "motion"}
     | {"tables", "plot", "overlay"},
-    {"methods"},
-    {"pipeline", "evaluation", "synth", "export"},
+    {"methods", "torch_scorer"},
+    {"pipeline", "evaluation", "synth", "export", "engines"},
     {"datasets"},
     {"training", "doctor", "live", "spotting"},
     {"bench", "demo"},
@@ -25,7 +25,7 @@ LEVELS = (
 LEVEL = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 
 TRAINING_LIBRARIES = {"torch", "torchvision", "onnx"}
-MAY_TRAIN = {"nets", "training", "export"}
+MAY_TRAIN = {"nets", "training", "export", "torch_scorer"}
 
 
 def violations(package: Path) -> list[str]:

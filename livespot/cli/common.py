@@ -41,6 +41,9 @@ SetOption = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="Network: an engine that comes with livespot, or an ONNX file.")
 ]
+EngineOption = Annotated[
+    str | None, typer.Option("--engine", help="What runs the network: auto, tensorrt, torch, onnx-cuda or onnx.")
+]
 MethodOption = Annotated[
     str | None,
     typer.Option("--method", help="motion, network or both. motion if left out, network if --model is given."),
@@ -62,11 +65,13 @@ def chosen_settings(file: Path | None, flags: dict[str, Any], more: list[str] | 
         values = config.load(file)
         config.check(values, str(file))
     flags = flags | _assignments(more or [])
-    if flags.get("infer.model") and not (flags.get("method") or "method" in values):
-        flags["method"] = "network"  # who gives a network wants to see it work
+    network = flags.get("infer.model") or flags.get("infer.engine")
+    if network and not (flags.get("method") or "method" in values):
+        flags["method"] = "network"  # who gives a network, or what runs it, wants to see it work
     chosen = config.check(config.override(values, flags), "command line")
-    if flags.get("infer.model") and chosen.method not in config.NETWORK_METHODS:
-        raise SettingsError(f"the method {chosen.method} has no network: leave --model out, or give --method both")
+    if network and chosen.method not in config.NETWORK_METHODS:
+        flag = "--model" if flags.get("infer.model") else "--engine"
+        raise SettingsError(f"the method {chosen.method} has no network: leave {flag} out, or give --method both")
     return chosen
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from livespot import config, tables
 from livespot.cli.common import (
     ConfigOption,
+    EngineOption,
     Exit,
     JsonOption,
     MaxFacesOption,
@@ -33,7 +34,7 @@ from livespot.cli.words import report, status_line, tell
 from livespot.errors import SettingsError
 
 if TYPE_CHECKING:
-    from livespot.infer import Scorer
+    from livespot.engines import ChosenScorer
 
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]note[/]", "failed": "[red]failed[/]"}
 """How the doctor's findings begin."""
@@ -55,6 +56,7 @@ def run(
     settings: SetOption = None,
     method: MethodOption = None,
     model: ModelOption = None,
+    engine: EngineOption = None,
     max_faces: MaxFacesOption = None,
     endpoint: Annotated[str | None, typer.Option(help="Where events are published, tcp://127.0.0.1:5556.")] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Publish the scores of every frame as well.")] = False,
@@ -67,6 +69,7 @@ def run(
         "sources": tuple(source) if source else None,
         "method": method,
         "infer.model": model,
+        "infer.engine": engine,
         "align.max_faces": max_faces,
         "publish.endpoint": endpoint,
         "publish.scores": scores or None,
@@ -122,6 +125,7 @@ def spot(
     settings: SetOption = None,
     method: MethodOption = None,
     model: ModelOption = None,
+    engine: EngineOption = None,
     max_faces: MaxFacesOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,7 +133,7 @@ def spot(
 
     Ctrl-C ends it early: what was found until then is written, and the exit code is 130.
     """
-    flags = {"method": method, "infer.model": model, "align.max_faces": max_faces}
+    flags = {"method": method, "infer.model": model, "infer.engine": engine, "align.max_faces": max_faces}
     chosen = chosen_settings(config_file, flags, settings)
     from livespot.live import stopping_on_signals
     from livespot.overlay import CODECS, Overlay, VideoWriter
@@ -151,6 +155,8 @@ def spot(
         scorer = stack.enter_context(scoring(chosen))
         pipeline = stack.enter_context(Pipeline(chosen if overlay else with_hindsight(chosen), [source], scorer))
         stack.enter_context(stopping_on_signals(pipeline))
+        if scorer:
+            err.print(_named(chosen, scorer), soft_wrap=True)
         drawing = Overlay(pipeline.thresholds, chosen.align.max_faces) if overlay else None
         writer: VideoWriter | None = None
         progress = stack.enter_context(progress_bars())
@@ -211,10 +217,11 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Other expressions at other times.")] = 0,
     method: MethodOption = None,
     model: ModelOption = None,
+    engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Watch a virtual camera whose face moves at known times, and compare. No camera, no GPU."""
-    flags = {"method": method, "infer.model": model, "publish.endpoint": "tcp://127.0.0.1:*"}
+    flags = {"method": method, "infer.model": model, "infer.engine": engine, "publish.endpoint": "tcp://127.0.0.1:*"}
     chosen = chosen_settings(None, flags, None)
     _check_live(chosen)
     from livespot.capture.virtual import ASTRONAUT, VirtualCamera
@@ -235,7 +242,7 @@ def demo(
         stack.enter_context(stopping_on_signals(pipeline))
         listener = stack.enter_context(Listener(publisher))
         err.print(f"a virtual camera plays for {seconds:g} s, published on [bold]{escape(publisher.endpoint)}[/]")
-        err.print(_named(chosen, scorer))
+        err.print(_named(chosen, scorer), soft_wrap=True)
         with progress_bars() as progress:
             task = progress.add_task(camera.name, total=camera.frame_count)
             for turn in serve(pipeline, publisher):
@@ -286,6 +293,8 @@ def _check_live(settings: config.Settings) -> None:
         raise SettingsError("motion.lookahead_s is inf, which waits for an end: leave it out, or give seconds")
 
 
-def _named(settings: config.Settings, scorer: "Scorer | None") -> str:
-    """The method, and the network where it has one."""
-    return f"method {settings.method}" + (f", {scorer.name}" if scorer else "")
+def _named(settings: config.Settings, scorer: "ChosenScorer | None") -> str:
+    """The method, and the network where it has one: what runs it, and why nothing faster does."""
+    if scorer is None:
+        return f"method {settings.method}"
+    return "\n".join((f"method {settings.method}, {scorer.name}", *map(escape, scorer.why)))

@@ -1,9 +1,9 @@
-"""ONNX Runtime on the CPU: the engine that runs everywhere."""
+"""ONNX Runtime: on the CPU, the engine that runs everywhere; on an NVIDIA GPU, where its build has CUDA."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -16,26 +16,34 @@ from livespot.infer.arrays import blank, check_scores, count, sides
 from livespot.infer.metadata import KEY, EngineMetadata
 from livespot.records import Calibration, ClipSpec
 
+Provider = Literal["CPU", "CUDA"]
+
+_PROVIDERS: dict[Provider, tuple[str, dict[str, str]]] = {
+    "CPU": ("CPUExecutionProvider", {}),
+    # Clips come in batches of any size: trying every algorithm at each new one would stop the stream.
+    "CUDA": ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}),
+}
+
 _ERRORS_ONLY = 3
 """Log level of ONNX Runtime: its warnings are about its own optimiser."""
 
 
 class OnnxScorer:
-    """Scores clips on the CPU; see `Scorer`.
+    """Scores clips on the CPU, or on the GPU by CUDA; see `Scorer`.
 
     Few threads, and none that spins while it waits, so that capture and alignment keep their cores.
-    Entering raises EngineError where the file is missing, damaged, or not made for livespot; it scores two blank
-    clips, so that a network that cannot run fails before a camera is opened.
+    Entering raises EngineError where the file is missing, damaged, or not made for livespot, or where there is no CUDA;
+    it scores two blank clips, so that a network that cannot run fails before a camera is opened.
     """
 
-    def __init__(self, settings: InferSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: InferSettings, provider: Provider = "CPU") -> None:
+        self._settings, self._provider = settings, provider
         self._session: Any = None
         self._metadata: EngineMetadata | None = None
 
     def __enter__(self) -> "OnnxScorer":
         path = engine_path(self._settings.model)
-        session = _load(path, self._settings.threads)
+        session = _load(path, self._settings.threads, self._provider)
         metadata = _metadata(session, path)
         _check_tensors(session, metadata.clip, path)
         self._session, self._metadata = session, metadata
@@ -66,7 +74,8 @@ class OnnxScorer:
     def name(self) -> str:
         """What runs, and where: "yap2022 on ONNX Runtime CPU, 1 thread"."""
         threads = self._settings.threads
-        return f"{self._opened.name} on ONNX Runtime CPU, {threads} thread{'s' if threads > 1 else ''}"
+        on_cpu = f", {threads} thread{'s' if threads > 1 else ''}" if self._provider == "CPU" else ""
+        return f"{self._opened.name} on ONNX Runtime {self._provider}{on_cpu}"
 
     def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Score N clips, from 1: each input that `clip` asks for as float32 (N, *its shape), by its name.
@@ -103,19 +112,37 @@ def engine_path(model: str) -> Path:
     return path
 
 
-def _load(path: Path, threads: int) -> Any:
+def _load(path: Path, threads: int, provider: Provider) -> Any:
+    if provider == "CUDA":
+        _prepare_cuda()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = _ERRORS_ONLY
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDERS[provider]])
     except Exception as error:  # ONNX Runtime's exceptions have no other base
         raise EngineError(
             f"{path} is not an ONNX file that ONNX Runtime {onnxruntime.__version__} can run: {error}; "
             "fetch or export it again"
         ) from None
+    if _PROVIDERS[provider][0] not in session.get_providers():  # it takes the CPU then, and says so in a log only
+        raise EngineError(
+            "ONNX Runtime cannot load CUDA or cuDNN, of the versions that it was built for: "
+            "pip install 'onnxruntime-gpu[cuda,cudnn]', or install them"
+        )
+    return session
+
+
+def _prepare_cuda() -> None:
+    if _PROVIDERS["CUDA"][0] not in onnxruntime.get_available_providers():
+        raise EngineError(
+            "this ONNX Runtime has no CUDA: pip uninstall -y onnxruntime, then "
+            "pip install 'onnxruntime-gpu[cuda,cudnn]'; the two overwrite each other"
+        )
+    if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on it finds CUDA and cuDNN where pip puts them
+        onnxruntime.preload_dlls()
 
 
 def _metadata(session: Any, path: Path) -> EngineMetadata:

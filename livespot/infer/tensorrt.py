@@ -3,7 +3,7 @@
 TensorRT is imported where it is used: on most machines there is none.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib import import_module
 from types import TracebackType
@@ -17,6 +17,7 @@ from livespot.errors import EngineError
 from livespot.infer.arrays import blank, check_scores, count
 from livespot.infer.cuda import CURES, Buffer, Stream, gpu
 from livespot.infer.onnx import engine_path
+from livespot.infer.parts import parts
 from livespot.infer.plans import Machine, Plan, find
 from livespot.records import Calibration, ClipSpec
 
@@ -111,19 +112,9 @@ def version() -> str:
     """Of TensorRT. Raises EngineError where it is not installed, or its libraries are missing."""
     try:
         return str(import_module("tensorrt").__version__)
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError where one of its libraries does not load
         cure = "pip install 'livespot[tensorrt]', or on a Jetson the one of JetPack"
         raise EngineError(f"TensorRT is not installed ({error}): {cure}") from None
-
-
-def parts(clips: int, batches: Sequence[int]) -> Iterator[tuple[slice, int]]:
-    """How so many clips are scored with `batches`, which rise: each slice, and the smallest batch that holds it.
-
-    150 clips with batches of 1, 8, 64:   |--- 64 ---|--- 64 ---|-- 22 of 64 --|
-    """
-    for start in range(0, clips, batches[-1]):
-        stop = min(start + batches[-1], clips)
-        yield slice(start, stop), next(batch for batch in batches if batch >= stop - start)
 
 
 class Words:

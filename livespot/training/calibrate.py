@@ -16,11 +16,12 @@ from zlib import crc32
 from livespot.capture.virtual import VirtualCamera
 from livespot.config import InferSettings, Settings
 from livespot.errors import LivespotError
-from livespot.export import PROVISIONAL, export, network
+from livespot.export import PROVISIONAL, export
 from livespot.files import PICTURES, files_in
 from livespot.infer import Scorer
 from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
+from livespot.nets.loading import network
 from livespot.nets.motion import MotionNet
 from livespot.pipeline import Pipeline
 from livespot.training.events import Video, choose, figures

@@ -423,5 +423,5 @@ def install(monkeypatch: pytest.MonkeyPatch, cuda: FakeCuda | None, tensorrt: Mo
     if cuda is not None:
         vars(bindings)["runtime"] = cuda
     monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
-    monkeypatch.setitem(sys.modules, "cuda.bindings", bindings if cuda is not None else None)  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "cuda.bindings", bindings if cuda is not None else None)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt)

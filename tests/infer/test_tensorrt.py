@@ -11,7 +11,7 @@ from livespot.errors import EngineError
 from livespot.infer import OnnxScorer, Scorer, building
 from livespot.infer.arrays import examples
 from livespot.infer.building import build
-from livespot.infer.tensorrt import TensorRtScorer, parts
+from livespot.infer.tensorrt import TensorRtScorer
 from livespot.records import Calibration
 from tests.infer.engines import CLIP, MOTION, MOTION_METADATA, write_engine, write_pairs_and_skin_engine
 from tests.infer.fakes import Error, FakeCuda, FakeTensorRt, install
@@ -37,14 +37,6 @@ def open_error(model: str) -> str:
     with pytest.raises(EngineError) as caught, TensorRtScorer(InferSettings(model=model)):
         pass
     return str(caught.value)
-
-
-def test_a_batch_is_the_smallest_that_holds_the_clips() -> None:
-    assert list(parts(1, (1, 8, 64))) == [(slice(0, 1), 1)]
-    assert list(parts(2, (1, 8, 64))) == [(slice(0, 2), 8)]
-    assert list(parts(64, (1, 8, 64))) == [(slice(0, 64), 64)]
-    assert list(parts(150, (1, 8, 64))) == [(slice(0, 64), 64), (slice(64, 128), 64), (slice(128, 150), 64)]
-    assert list(parts(3, (1,))) == [(slice(0, 1), 1), (slice(1, 2), 1), (slice(2, 3), 1)]
 
 
 def test_scores_are_those_of_onnx_runtime_in_their_order_however_many_clips_there_are(model: str) -> None:

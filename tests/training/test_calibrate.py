@@ -12,9 +12,10 @@ from livespot.capture.virtual import ASTRONAUT, Expression
 from livespot.config import InferSettings, Settings
 from livespot.errors import LivespotError
 from livespot.evaluation.matching import Counts
-from livespot.export import export, network
+from livespot.export import export
 from livespot.infer import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
+from livespot.nets.loading import network
 from livespot.nets.motion import MotionNet
 from livespot.nets.yap2022 import Yap2022
 from livespot.pipeline import Pipeline

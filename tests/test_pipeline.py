@@ -1,11 +1,13 @@
 """The whole order of stages on real pictures of a face, with the threads that belong to it."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, cycle, islice
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from livespot.align import Aligner
+from livespot.capture.camera import Camera
 from livespot.capture.opencv import VideoFile
 from livespot.capture.source import Source
 from livespot.config import AlignSettings, CaptureSettings, Settings
@@ -366,6 +369,32 @@ def test_a_silent_camera_still_gives_turns_and_can_be_stopped() -> None:
             if states(turn) == ["ended"]:
                 plugged_out.set()
     assert plugged_out.is_set()
+
+
+def test_a_source_that_falls_silent_closes_what_is_open_at_once(pictures: list[Picture]) -> None:
+    stalled = Status("film", "stalled", MOVING / FPS, stalls=1)
+    silent = chain(frames(pictures[:MOVING]), [stalled], frames(pictures[MOVING:], first=MOVING))
+    steps = run(Played(cast(Iterable[Frame], silent)))
+    [step] = [step for step in steps if stalled in step.told]
+    assert step.told == (stalled, *events([step]))
+    assert [event.truncated for event in events([step])] == [True]
+    assert states(steps) == ["connecting", "running", "stalled", "running", "ended"]
+    assert [told.stalls for told in steps[-1].told if isinstance(told, Status)] == [1]
+
+
+def test_a_camera_that_does_not_answer_keeps_nobody_waiting(pictures: list[Picture]) -> None:
+    patient = CaptureSettings(open_timeout_s=2 * PATIENCE_S)
+    steps: list[Step] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cameras = [Camera(f"rtsp://127.0.0.1:{server.getsockname()[1]}/", name, patient) for name in ("a", "b")]
+        film = Played(frames(pictures[:MOVING]))
+        with Pipeline(Settings(method="network"), [*cameras, film], MotionScorer()) as pipeline:
+            for turn in pipeline:
+                steps += turn
+                if states(of(turn, "film"))[-1:] == ["ended"]:
+                    pipeline.stop()
+    assert sum(step.frame is not None for step in of(steps, "film")) == MOVING
+    assert states(of(steps, "a")) == states(of(steps, "b")) == ["connecting", "ended"]
 
 
 def test_a_camera_too_fast_for_the_rest_loses_frames_each_told_and_no_time(pictures: list[Picture]) -> None:

@@ -92,7 +92,7 @@ class Camera:
             if failed.finished or self._stopping.is_set():
                 return
             failures = 0 if self._was_steady() else failures + 1
-            pause_s = self._pause_s(failures)
+            pause_s = retry_pause_s(failures, self._settings)
             yield self._says("waiting", f"{failed.why}; opened again in {pause_s:.1f} s")
             if self._stopping.wait(pause_s):
                 return
@@ -100,11 +100,6 @@ class Camera:
 
     def _was_steady(self) -> bool:
         return self._running_since_s is not None and time.monotonic() - self._running_since_s > STEADY_S
-
-    def _pause_s(self, failures: int) -> float:
-        """Doubles at each failure up to its cap, and is cut by chance: many cameras do not come back at once."""
-        longest_s = min(self._settings.retry_s * 2.0 ** min(failures, 32), self._settings.retry_max_s)
-        return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 no secret
 
     def _connection(self) -> Generator[Item, None, Failed]:
         """One connection, from opening to why it ended."""
@@ -174,6 +169,12 @@ class Camera:
         now_s = self._last.t_s if self._last else 0.0
         self._status = replace(self._status, state=state, t_s=now_s, detail=detail)
         return self._status
+
+
+def retry_pause_s(failures: int, settings: CaptureSettings) -> float:
+    """Doubles at each failure up to its cap, and is cut by chance: many cameras do not come back at once."""
+    longest_s = min(settings.retry_s * 2.0 ** min(failures, 32), settings.retry_max_s)
+    return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 no secret
 
 
 class _Reader:

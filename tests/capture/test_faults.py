@@ -184,6 +184,16 @@ def test_a_reader_that_crashes_is_replaced() -> None:
     assert [gap.reason for gap in check_losses(seen.items, FPS)][:1] == ["reconnect"]
 
 
+def test_a_reader_that_hangs_is_killed_and_replaced() -> None:
+    with Server() as server, Watched(camera(server.url(), BRISK)) as seen:
+        seen.frames_more(10)
+        [reader] = [child for child in psutil.Process().children() if "livespot.capture.reader" in child.cmdline()]
+        os.kill(reader.pid, signal.SIGSTOP)
+        seen.reconnected()
+    assert seen.states[:3] == ["running", "stalled", "waiting"]
+    assert [gap.reason for gap in check_losses(seen.items, FPS)][:1] == ["reconnect"]
+
+
 def test_no_argument_and_no_variable_of_a_process_holds_the_password() -> None:
     with Server("--login", "me:s3cret") as server, Watched(camera(server.url(login="me:s3cret"))) as seen:
         seen.frames_more(5)

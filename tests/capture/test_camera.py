@@ -1,0 +1,107 @@
+"""A camera that ends and comes back, by an HTTP server that sends twenty pictures to each who asks."""
+
+import socket
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+
+from livespot.capture.camera import Camera, retry_pause_s
+from livespot.capture.timeline import with_gaps
+from livespot.config import CaptureSettings
+from livespot.records import Frame, Gap, Status
+from tests.capture.media import number_of, write_video
+from tests.capture.test_opencv import camera_server
+from tests.capture.watching import PATIENCE_S, Watched
+
+QUICK = CaptureSettings(open_timeout_s=5.0, read_timeout_s=2.0, retry_s=0.05, retry_max_s=0.1)
+
+
+def test_each_connection_is_an_epoch_and_time_and_index_go_on() -> None:
+    with camera_server() as host, Watched(Camera(f"http://{host}/live", "cam", QUICK)) as seen:
+        seen.until(lambda seen: len(seen.frames) >= 50)
+    frames = seen.frames[:50]
+    assert [number_of(frame.image) for frame in frames] == [*range(20), *range(20), *range(10)]
+    assert [frame.epoch for frame in frames] == [0] * 20 + [1] * 20 + [2] * 10
+    assert all(before.index < after.index and before.t_s < after.t_s for before, after in pairwise(frames))
+    assert frames[-1].t_s == pytest.approx(frames[-1].arrival_s - frames[0].arrival_s, abs=0.2)
+    gaps = [item for item in with_gaps(seen.items) if isinstance(item, Gap)]
+    assert [(gap.reason, gap.from_s, gap.to_s) for gap in gaps[:1]] == [("reconnect", frames[19].t_s, frames[20].t_s)]
+
+
+def test_what_it_is_doing_is_told_in_its_place() -> None:
+    with camera_server() as host, Watched(Camera(f"http://{host}/live", "cam", QUICK)) as seen:
+        seen.until(lambda seen: len(seen.frames) >= 30)
+    told = [item for item in seen.items if isinstance(item, Status)]
+    assert [status.state for status in told[:4]] == ["running", "waiting", "connecting", "running"]
+    assert [status.reconnects for status in told[:4]] == [0, 0, 0, 1]
+    assert "no more frames after 20" in told[1].detail
+    assert isinstance(seen.items[0], Status)
+    assert isinstance(seen.items[1], Frame)
+    assert told[3].t_s == seen.frames[20].t_s
+
+
+def test_a_file_on_a_server_is_read_to_its_end_once(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "video.mp4", "mp4v", 30, 40).read_bytes()
+    with camera_server(video) as host, Camera(f"http://{host}/take", "web", QUICK) as source:
+        items = list(source)
+    assert len([item for item in items if isinstance(item, Frame)]) == 40
+    assert [item.state for item in items if isinstance(item, Status)] == ["running"]
+
+
+def test_a_camera_that_nobody_answers_for_is_told_and_asked_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with Watched(Camera(f"rtsp://me:s3cret@{address}/live", "cam", QUICK)) as seen:
+        seen.until(lambda seen: seen.states.count("waiting") >= 2)
+    assert f"rtsp://***@{address}/live cannot be opened: {address}: Connection refused" in seen.told[0].detail
+    assert "s3cret" not in repr(seen.items)
+
+
+def test_stopping_does_not_wait_for_the_end_of_a_pause() -> None:
+    slow = QUICK.model_copy(update={"retry_s": 10 * PATIENCE_S, "retry_max_s": 10 * PATIENCE_S})
+    with Watched(Camera(63, "cam63", slow)) as seen:
+        seen.until(lambda seen: seen.states == ["waiting"])
+    assert seen.states == ["waiting"]
+
+
+def test_stopping_does_not_wait_for_a_camera_that_does_not_answer() -> None:
+    slow = QUICK.model_copy(update={"open_timeout_s": 10 * PATIENCE_S})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/live"
+        with Watched(Camera(url, "cam", slow)):
+            connection, _ = server.accept()
+        connection.close()
+    assert psutil.Process().children() == []
+
+
+def test_pauses_double_up_to_their_cap_and_are_cut_by_chance() -> None:
+    settings = CaptureSettings(retry_s=0.5, retry_max_s=30.0)
+    for failures, longest_s in ((0, 0.5), (1, 1.0), (5, 16.0), (6, 30.0), (10_000, 30.0)):
+        pauses_s = [retry_pause_s(failures, settings) for _ in range(200)]
+        assert longest_s / 2 <= min(pauses_s) < 0.6 * longest_s
+        assert 0.9 * longest_s < max(pauses_s) <= longest_s
+
+
+WATCH = """
+import sys
+from livespot.capture.camera import Camera
+from livespot.config import CaptureSettings
+
+list(Camera(sys.argv[1], "cam", CaptureSettings(open_timeout_s=600)))
+"""
+
+
+def test_a_reader_that_is_busy_does_not_outlive_who_started_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, "-c", WATCH, f"rtsp://127.0.0.1:{server.getsockname()[1]}/live"]
+        with subprocess.Popen(command) as process:
+            connection, _ = server.accept()
+            [reader] = psutil.Process(process.pid).children()
+            process.kill()
+            process.wait()
+        assert psutil.wait_procs([reader], timeout=PATIENCE_S)[1] == []
+        connection.close()

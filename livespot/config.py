@@ -33,7 +33,8 @@ class SourceSettings(_Model):
     """A camera, a stream, a file, a folder of images or the virtual camera."""
 
     uri: str = Field(min_length=1, repr=False)
-    """Webcam index, rtsp:// or http:// address, file, folder, or demo://. Not in `repr`: it may hold a password."""
+    """Webcam index, rtsp:// or http:// address, file, folder, or demo://. Not in `repr`: it may hold a password, which
+    in an address may also be written as ${NAME}, an environment variable, or ${file:PATH}."""
     name: str | None = Field(default=None, pattern=f"^{NAME.pattern}$")
     """Name in topics and tables; derived from the uri when left out."""
     fps: Annotated[float, Field(gt=0, le=MAX_FPS)] | None = None

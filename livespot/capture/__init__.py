@@ -6,6 +6,7 @@ from pathlib import Path
 from livespot.capture.camera import Camera
 from livespot.capture.folder import FOLDER_FPS, ImageFolder
 from livespot.capture.opencv import NetworkStream, VideoFile
+from livespot.capture.secrets import filled
 from livespot.capture.source import WEBCAM, Source, redact, source_name, unique_names
 from livespot.capture.virtual import VirtualCamera
 from livespot.config import CaptureSettings, SourceSettings
@@ -23,7 +24,7 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source | 
     """The source that a uri means; entering it opens it. A camera is opened, again and again, by iterating.
 
     Raises SourceError for a kind of address that livespot does not know, SettingsError for `fps` where the source
-    has a clock of its own.
+    has a clock of its own, and for a password that is not where the address says.
     """
     uri, name = settings.uri, settings.name or source_name(settings.uri)
     webcam = WEBCAM.fullmatch(uri)
@@ -39,7 +40,7 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source | 
     if scheme is None:
         return VideoFile(Path(uri), name)
     if scheme[1].lower() in STREAMS:
-        return NetworkStream(uri, name, capture) if RECORDING.search(uri) else Camera(uri, name, capture)
+        return (NetworkStream if RECORDING.search(uri) else Camera)(filled(uri), name, capture)
     raise SourceError(
         f"{redact(uri)} is no address that can be opened: expected a webcam's index, "
         f"{'://, '.join(STREAMS)}://, demo://, a file or a folder of images"

@@ -13,8 +13,9 @@ from itertools import pairwise
 import psutil
 import pytest
 
+from livespot.capture import open_source
 from livespot.capture.camera import Camera
-from livespot.config import CaptureSettings
+from livespot.config import CaptureSettings, SourceSettings
 from tests.capture.rtsp import Mode, Proxy, Server, check_server
 from tests.capture.watching import Watched, check_losses, shots
 
@@ -172,6 +173,16 @@ def test_one_of_two_streams_dies_and_the_other_does_not_notice() -> None:
     first, *_, last = kept.frames
     assert [gap for gap in check_losses(kept.items, FPS) if gap.reason != "frames_lost"] == []
     assert last.epoch == first.epoch == 0
+
+
+def test_a_password_of_odd_characters_opens_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMERA_PASSWORD", "s3@/?#% cret")
+    with Server("--login", "me:s3@/?#% cret") as server:
+        url = server.url(login="me:${CAMERA_PASSWORD}")
+        source = open_source(SourceSettings(uri=url), PATIENT)
+        assert isinstance(source, Camera)
+        with Watched(source) as seen:
+            seen.until(lambda seen: len(seen.frames) >= 5)
 
 
 def test_a_reader_that_crashes_is_replaced() -> None:

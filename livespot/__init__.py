@@ -11,10 +11,10 @@ with livespot.subscribe("tcp://127.0.0.1:5556") as events:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from livespot.publish.subscriber import subscribe
+    from livespot.publish.subscriber import subscribe, subscribe_async
     from livespot.spotting import spot
 
-__all__ = ["spot", "subscribe"]
+__all__ = ["spot", "subscribe", "subscribe_async"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,8 +23,8 @@ def __getattr__(name: str) -> Any:
         from livespot.spotting import spot
 
         return spot
-    if name == "subscribe":
-        from livespot.publish.subscriber import subscribe
+    if name in ("subscribe", "subscribe_async"):
+        from livespot.publish import subscriber
 
-        return subscribe
+        return getattr(subscriber, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""The event stream: records become JSON messages on a ZeroMQ socket, and a subscriber turns them into dicts again."""
+"""The event stream: records become messages on ZeroMQ sockets, and a subscriber turns them into dicts again."""
 
 from livespot.publish.messages import Message, schema
-from livespot.publish.subscriber import Subscription, subscribe
+from livespot.publish.subscriber import AsyncSubscription, Subscription, subscribe, subscribe_async
 from livespot.publish.zmq import Publisher
 
-__all__ = ["Message", "Publisher", "Subscription", "schema", "subscribe"]
+__all__ = ["AsyncSubscription", "Message", "Publisher", "Subscription", "schema", "subscribe", "subscribe_async"]

@@ -1,33 +1,32 @@
 """The receiving end of the event stream: for programs in Python that would rather not speak ZeroMQ themselves."""
 
-import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 
 import zmq
+import zmq.asyncio
 
 from livespot.errors import PublishError
-from livespot.publish import endpoint as endpoints
-from livespot.publish.messages import KINDS, OWN_STREAM, SCHEMA, Kind, Message, topic
+from livespot.publish.follower import Follower, Notice
+from livespot.publish.link import Link
+from livespot.publish.messages import Kind, Message
 
 POLL_MS = 200
 """A wait is cut into pieces this long, so that Ctrl-C is answered at once everywhere."""
 
-MAX_MESSAGE_BYTES = 1 << 20
-"""A peer that sends more is no livespot: libzmq hangs up before the message fills the memory."""
-
-RECEIVE_QUEUE_MESSAGES = 10_000
-
-RECONNECT_MS, RECONNECT_MAX_MS = 100, 2_000
+SILENCE_S = 15.0
 
 
 def subscribe(
     endpoint: str,
-    kinds: Iterable[Kind] = ("event",),
+    kinds: Iterable[Kind | Notice] = ("event",),
     streams: Iterable[str] = (),
     timeout_s: float | None = None,
+    *,
+    past_s: float = 0.0,
+    silence_s: float = SILENCE_S,
 ) -> "Subscription":
     """The messages of a running livespot as dicts, as `livespot.publish.schema()` describes them.
 
@@ -35,40 +34,84 @@ def subscribe(
             for event in events:
                 print(event["type"], event["onset_s"])
 
-    `kinds` of event, gap, status, score, heartbeat; `streams` are names of sources, all where left out. With
-    `timeout_s` the iteration ends once none has come for so long; without, it waits for ever, and reconnects where
-    the publisher goes away and comes back. Raises PublishError for a kind that does not exist, and when entered for an
-    endpoint that cannot be.
+    First what is so now (open events, the state of every source) and, with `past_s`, what was published in the seconds
+    before, as far as it is kept; then what comes, each message once, in the order of its topic. What was lost on the
+    way is asked for again.
+
+    `kinds` of event, gap, status, score, heartbeat, and two that are made here: lost, where messages could not be had
+    any more (`stream`, `of` which kind, `first` and `last` number), and restart, where another publisher has taken the
+    place of the one that was heard. `streams` are names of sources, all where left out. With `timeout_s` the iteration
+    ends once nothing has come for so long; without, it waits for ever, and reconnects where the publisher goes away
+    and comes back. Raises PublishError for a kind that does not exist, when entered for an endpoint that cannot be,
+    and while iterating where a connected publisher gives no sign of life for `silence_s` or speaks another version.
     """
-    return Subscription(endpoint, tuple(kinds), tuple(streams), timeout_s)
+    return Subscription(endpoint, Follower(kinds, streams, past_s), timeout_s, silence_s)
 
 
-class Subscription:
+def subscribe_async(
+    endpoint: str,
+    kinds: Iterable[Kind | Notice] = ("event",),
+    streams: Iterable[str] = (),
+    timeout_s: float | None = None,
+    *,
+    past_s: float = 0.0,
+    silence_s: float = SILENCE_S,
+) -> "AsyncSubscription":
+    """`subscribe` for asyncio.
+
+    async with livespot.subscribe_async("tcp://127.0.0.1:5556") as events:
+        async for event in events:
+            print(event["type"], event["onset_s"])
+    """
+    return AsyncSubscription(endpoint, Follower(kinds, streams, past_s), timeout_s, silence_s)
+
+
+class _Subscription:
+    """What both subscriptions share: all but how they wait."""
+
+    def __init__(self, endpoint: str, follower: Follower, timeout_s: float | None, silence_s: float) -> None:
+        self._endpoint, self._follower, self._silence_s = endpoint, follower, silence_s
+        self._timeout_s = math.inf if timeout_s is None else timeout_s
+        self._link: Link | None = None
+        self._malformed = 0
+
+    @property
+    def lost(self) -> int:
+        """Messages that could not be had, so far."""
+        return self._follower.lost
+
+    @property
+    def malformed(self) -> int:
+        """Messages left out so far because they were none of livespot's."""
+        return self._link.malformed if self._link else self._malformed
+
+    def _open(self) -> None:
+        self._link = Link(self._endpoint, self._follower, self._silence_s)
+
+    def _close(self) -> None:
+        if self._link is not None:
+            self._malformed = self._link.malformed
+            self._link.close()
+            self._link = None
+
+    def _next(self) -> Message | None:
+        """The next message that can be told without waiting."""
+        if self._link is None:
+            raise PublishError(f"{self._endpoint} is not open: iterate inside `with subscribe(...) as messages:`")
+        if not self._follower.ready:
+            self._link.turn()
+        return self._follower.ready.popleft() if self._follower.ready else None
+
+    def _register(self, poller: zmq.Poller) -> None:
+        for one in self._link.sockets if self._link else ():
+            poller.register(one, zmq.POLLIN)
+
+
+class Subscription(_Subscription):
     """A context manager and an iterator of messages. It belongs to one thread."""
 
-    def __init__(
-        self, endpoint: str, kinds: tuple[Kind, ...], streams: tuple[str, ...], timeout_s: float | None
-    ) -> None:
-        self.malformed = 0
-        """Messages left out so far because they were none of livespot's."""
-        self._endpoint = endpoint
-        self._kinds = kinds
-        self._prefixes = _prefixes(kinds, streams)
-        self._timeout_s = math.inf if timeout_s is None else timeout_s
-        self._socket: zmq.Socket[bytes] | None = None
-
     def __enter__(self) -> "Subscription":
-        endpoints.check(self._endpoint)
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        try:
-            self._connect(self._socket)
-        except zmq.ZMQError as error:
-            self._close()
-            raise PublishError(
-                f"{self._endpoint} cannot be subscribed to: {error.strerror}: "
-                "give the endpoint that `livespot run` names when it starts"
-            ) from None
+        self._open()
         return self
 
     def __exit__(
@@ -81,55 +124,38 @@ class Subscription:
 
     def __next__(self) -> Message:
         deadline_s = time.monotonic() + self._timeout_s
-        while (left_s := deadline_s - time.monotonic()) > 0:
-            parts = self._receive(min(left_s * 1000, POLL_MS))
-            message = _parse(parts) if parts else None
-            self.malformed += bool(parts) and message is None
-            if message and message["kind"] in self._kinds:
-                return message
-        raise StopIteration
-
-    def _connect(self, sub: "zmq.Socket[bytes]") -> None:
-        endpoints.configure(sub, self._endpoint)
-        sub.linger = 0
-        sub.rcvhwm = RECEIVE_QUEUE_MESSAGES
-        sub.maxmsgsize = MAX_MESSAGE_BYTES
-        sub.reconnect_ivl, sub.reconnect_ivl_max = RECONNECT_MS, RECONNECT_MAX_MS
-        for prefix in self._prefixes:
-            sub.subscribe(prefix)
-        sub.connect(self._endpoint)
-
-    def _receive(self, wait_ms: float) -> list[bytes]:
-        """The parts of the next message; none where none came in time."""
-        if self._socket is None:
-            raise PublishError(f"{self._endpoint} is not open: iterate inside `with subscribe(...) as messages:`")
-        return self._socket.recv_multipart() if self._socket.poll(math.ceil(wait_ms)) else []
-
-    def _close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-            self._context.term()
+        while (message := self._next()) is None:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise StopIteration
+            poller = zmq.Poller()
+            self._register(poller)
+            poller.poll(math.ceil(min(left_s * 1000, POLL_MS)))
+        return message
 
 
-def _prefixes(kinds: tuple[Kind, ...], streams: tuple[str, ...]) -> list[bytes]:
-    """What to subscribe to. No prefix means one kind of any stream: without streams all comes, and is sifted here."""
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        raise PublishError(f"no messages of kind {', '.join(map(repr, unknown))}: choose from {', '.join(KINDS)}")
-    if not streams:
-        return [f"{SCHEMA}.".encode()]
-    own = [topic(OWN_STREAM, "heartbeat")] if "heartbeat" in kinds else []
-    return own + [topic(stream, kind) for stream in streams for kind in kinds]
+class AsyncSubscription(_Subscription):
+    """An asynchronous context manager and iterator of messages. It belongs to one event loop."""
 
+    async def __aenter__(self) -> "AsyncSubscription":
+        self._open()
+        return self
 
-def _parse(parts: list[bytes]) -> Message | None:
-    """The message, or None where it is none of livespot's."""
-    try:
-        _, content = parts
-        message = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(message, dict) or message.get("schema") != SCHEMA or "kind" not in message:
-        return None
-    return message
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self
+
+    async def __anext__(self) -> Message:
+        deadline_s = time.monotonic() + self._timeout_s
+        while (message := self._next()) is None:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise StopAsyncIteration
+            poller = zmq.asyncio.Poller()
+            self._register(poller)
+            await poller.poll(math.ceil(min(left_s * 1000, POLL_MS)))
+        return message

@@ -125,7 +125,7 @@ class Publisher:
             one.bind(endpoint)
         except zmq.ZMQError as error:
             reason = _REASONS.get(error.errno or 0, f"{error.strerror}: give tcp://address:port or ipc://path")
-            asking = "" if socket_type == zmq.XPUB else " for requests"
+            asking = "" if socket_type == zmq.XPUB else " for requests (publish.requests gives another)"
             raise PublishError(f"{endpoint} cannot be bound{asking}: {reason}") from None
         return one, one.getsockopt_string(zmq.LAST_ENDPOINT)
 

@@ -47,14 +47,21 @@ def join(publisher: Publisher, subscription: Subscription, probe: Record) -> Non
 
 @contextmanager
 def joined(
-    kinds: tuple[Kind, ...] = KINDS, streams: tuple[str, ...] = (), probe: Record = PROBE
+    kinds: tuple[Kind, ...] = KINDS, streams: tuple[str, ...] = (), probe: Record = PROBE, heartbeat_s: float = 60.0
 ) -> Iterator[tuple[Publisher, Subscription]]:
     with (
-        Publisher(FREE_PORT) as publisher,
+        Publisher(FREE_PORT, heartbeat_s) as publisher,
         subscribe(publisher.endpoint, kinds=kinds, streams=streams, timeout_s=0.1) as subscription,
     ):
         join(publisher, subscription, probe)
         yield publisher, subscription
+
+
+def fake(stream: str, seq: int, kind: str = "event", **fields: object) -> list[bytes]:
+    """A message with little more than what all of them share."""
+    header = {"schema": "livespot.v1", "publisher": "0" * 32, "stream": stream, "kind": kind, "seq": seq}
+    content = header | {"monotonic_s": 1.0} | fields
+    return [f"livespot.v1.{stream}.{kind}.".encode(), json.dumps(content).encode()]
 
 
 def of_source(source: str, event: Event = CLOSE) -> Event:
@@ -62,7 +69,7 @@ def of_source(source: str, event: Event = CLOSE) -> Event:
 
 
 def test_every_kind_arrives_and_follows_the_schema() -> None:
-    with joined() as (publisher, subscription):
+    with joined(heartbeat_s=1e-9) as (publisher, subscription):
         for record in RECORDS:
             publisher.publish(record)
         publisher.heartbeat()
@@ -126,14 +133,15 @@ def test_only_the_kinds_asked_for_arrive() -> None:
 
 
 def test_heartbeats_arrive_whatever_streams_are_asked_for() -> None:
-    with joined(("status", "heartbeat"), ("cam1",), probe=RUNNING) as (publisher, subscription):
+    with joined(("status", "heartbeat"), ("cam1",), probe=RUNNING, heartbeat_s=1e-9) as (publisher, subscription):
         publisher.heartbeat()
         (message,) = arrived(subscription, 1)
     assert message["kind"] == "heartbeat"
 
 
 def test_a_heartbeat_is_sent_when_due_and_not_before() -> None:
-    with joined(("heartbeat", "status")) as (publisher, subscription):
+    with joined(("heartbeat", "status"), heartbeat_s=0.2) as (publisher, subscription):
+        time.sleep(0.2)
         for _ in range(5):
             publisher.heartbeat()
         publisher.publish(RUNNING)
@@ -160,7 +168,7 @@ def test_a_subscriber_outlives_its_publisher_and_hears_the_next() -> None:
         first.publish(CLOSE)
         (before,) = arrived(subscription, 1)
         first.__exit__(None, None, None)
-        with Publisher(first.endpoint) as second:
+        with Publisher(first.endpoint, requests=FREE_PORT) as second:
             join(second, subscription, CLOSE)
             second.publish(CLOSE)
             (after,) = arrived(subscription, 1)
@@ -183,39 +191,41 @@ def test_what_is_not_livespots_is_counted_and_left_out() -> None:
         [b"livespot.v1.cam1.event.", b'{"schema": "livespot.v2", "kind": "event"}'],
         [b"livespot.v1.cam1.event.", b'{"schema": "livespot.v1"}'],
     ]
-    good = [b"livespot.v1.cam1.event.", b'{"schema": "livespot.v1", "kind": "event", "seq": 0}']
+    good, end = (fake("cam1", seq) for seq in (0, 1))
     context = zmq.Context()
     pub = context.socket(zmq.PUB)
     port = pub.bind_to_random_port("tcp://127.0.0.1")
-    with subscribe(f"tcp://127.0.0.1:{port}", timeout_s=0.1) as subscription:
-        while next(subscription, None) is None:
-            pub.send_multipart(good)
-        for parts in rubbish:
-            pub.send_multipart(parts)
-        pub.send_multipart([b"livespot.v1.end.event.", b'{"schema": "livespot.v1", "kind": "event", "end": 1}'])
-        while not any("end" in message for message in subscription):
-            pass
-    context.destroy(linger=0)
-    assert subscription.malformed == len(rubbish)
+    try:
+        with subscribe(f"tcp://127.0.0.1:{port}", timeout_s=0.1) as subscription:
+            while next(subscription, None) is None:
+                pub.send_multipart(good)
+            for parts in (*rubbish, end):
+                pub.send_multipart(parts)
+            (last,) = arrived(subscription, 1)
+    finally:
+        context.destroy(linger=0)
+    assert (last["seq"], subscription.malformed) == (1, len(rubbish))
 
 
-def test_messages_of_kinds_yet_to_come_are_ignored() -> None:
+def test_messages_of_kinds_yet_to_come_and_fields_yet_to_come_are_ignored() -> None:
     context = zmq.Context()
     pub = context.socket(zmq.PUB)
     port = pub.bind_to_random_port("tcp://127.0.0.1")
-    with subscribe(f"tcp://127.0.0.1:{port}", timeout_s=0.1) as subscription:
-        while (message := next(subscription, None)) is None:
-            pub.send_multipart([b"livespot.v1.cam1.gaze.", b'{"schema": "livespot.v1", "kind": "gaze"}'])
-            pub.send_multipart([b"livespot.v1.cam1.event.", b'{"schema": "livespot.v1", "kind": "event"}'])
-    context.destroy(linger=0)
-    assert (message["kind"], subscription.malformed) == ("event", 0)
+    try:
+        with subscribe(f"tcp://127.0.0.1:{port}", timeout_s=0.1) as subscription:
+            while (message := next(subscription, None)) is None:
+                pub.send_multipart(fake("cam1", 0, "gaze"))
+                pub.send_multipart(fake("cam1", 0, added_later={"a": [1]}))
+    finally:
+        context.destroy(linger=0)
+    assert (message["kind"], message["added_later"], subscription.malformed) == ("event", {"a": [1]}, 0)
 
 
 def test_a_port_in_use_is_named_with_what_to_do() -> None:
     with (
         Publisher(FREE_PORT) as first,
         pytest.raises(PublishError, match=rf"{first.endpoint} .*another program.*give another"),
-        Publisher(first.endpoint),
+        Publisher(first.endpoint, requests=FREE_PORT),
     ):
         pass
 
@@ -308,7 +318,7 @@ def test_an_error_inside_still_frees_the_port() -> None:
     publisher = Publisher(FREE_PORT)
     with pytest.raises(RuntimeError), publisher:
         raise RuntimeError
-    with Publisher(publisher.endpoint):
+    with Publisher(publisher.endpoint, requests=FREE_PORT):
         pass
 
 

@@ -1,0 +1,282 @@
+"""How a subscriber misses nothing: what is heard, what must be asked for, what can be told. No socket, no clock.
+
+    greeting     until the first heartbeat, which says where to ask; what is heard is held back
+    joining      a snapshot is asked for, what is heard is held back
+    following    each topic is told in the order of its numbers: repeated ones are left out, and where one is missing
+                 it is asked for, while what comes after it is held back
+
+A publisher that answers no requests is followed from the first message on. What cannot be had any more is told as a
+message of kind `lost`, a publisher that was started anew as one of kind `restart`, where these are asked for.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from itertools import count
+from typing import Literal, TypeAlias, get_args
+
+from livespot.errors import PublishError
+from livespot.publish.messages import KINDS, OWN_STREAM, SCHEMA, Kind, Message
+from livespot.publish.order import Hole, Order
+
+Notice: TypeAlias = Literal["lost", "restart"]
+NOTICES: tuple[Notice, ...] = get_args(Notice)
+"""Kinds of messages that the subscriber makes itself."""
+
+MAX_HELD_MESSAGES = 20_000
+"""Held back while something is asked for; beyond it, it is given up."""
+
+GREETING_S = 1.0
+"""A publisher that has sent no heartbeat so long after its first message is one that answers no requests."""
+
+ANSWER_S, TRIES = 2.0, 3
+"""How long an answer is waited for, and how often it is asked for."""
+
+
+@dataclass
+class _Topic:
+    stream: str
+    kind: str
+    order: Order | None = None
+    """None before the first number to be told is known."""
+    past: list[Message] | None = None
+    """While the past is asked for: what the snapshot holds of this topic, then what is heard."""
+    asking: bool = False
+
+
+@dataclass
+class _Asked:
+    request: Message
+    topic: _Topic | None
+    until_s: float
+    tries: int = 1
+
+
+class Follower:
+    """Turns what is heard into what is told, in order and without holes."""
+
+    def __init__(
+        self, kinds: Iterable[Kind | Notice] = ("event",), streams: Iterable[str] = (), past_s: float = 0.0
+    ) -> None:
+        """`past_s`: what was published in so many seconds before is told as well. Raises PublishError for a kind that
+        does not exist."""
+        self.kinds, self.streams = tuple(kinds), tuple(streams)
+        unknown = [kind for kind in self.kinds if kind not in (*KINDS, *NOTICES)]
+        if unknown:
+            allowed = ", ".join((*KINDS, *NOTICES))
+            raise PublishError(f"no messages of kind {', '.join(map(repr, unknown))}: choose from {allowed}")
+        self.ready: deque[Message] = deque()
+        """To be told, in order."""
+        self.outgoing: deque[Message] = deque()
+        """Requests to be sent."""
+        self.requests: str | None = None
+        """Where the publisher answers, in its own words."""
+        self.publisher: str | None = None
+        self.lost = 0
+        """Messages that could not be had, so far."""
+        self._past_s = past_s
+        self._phase: Literal["greeting", "joining", "following"] = "greeting"
+        self._waiting: list[Message] = []
+        """Heard while greeting and joining."""
+        self._waiting_since_s: float | None = None
+        self._topics: dict[tuple[str, str], _Topic] = {}
+        self._begin_at: int | None = None
+        """First number of a topic that is new; None where it is whichever is heard first."""
+        self._asked: dict[int, _Asked] = {}
+        self._ids = count(1)
+
+    def hear(self, message: Message, now_s: float) -> None:
+        """Take in a message of the stream, heard at the monotonic time `now_s`."""
+        if message["publisher"] != self.publisher:
+            self._begin(message["publisher"])
+        if message["kind"] == "heartbeat":
+            self._hear_heartbeat(message, now_s)
+        if not self._wanted(message["stream"], message["kind"]):
+            return
+        if self._phase == "following":
+            self._hear_live(message, now_s)
+        else:
+            self._waiting.append(message)
+            self._waiting_since_s = now_s if self._waiting_since_s is None else self._waiting_since_s
+
+    def answer(self, head: Message, messages: list[Message], now_s: float) -> None:
+        """Take in an answer to one of the requests."""
+        asked = self._asked.get(head["id"])
+        if asked is None or head["publisher"] != self.publisher:
+            return
+        del self._asked[head["id"]]
+        if head["reply"] != asked.request["request"]:
+            self._give_up(asked, now_s)
+        elif asked.topic is None:
+            self._join(head, messages, now_s)
+        else:
+            self._fill(asked.topic, asked.request, head, messages, now_s)
+
+    def tick(self, now_s: float) -> None:
+        """Let time pass: what nobody answers is asked again, then given up."""
+        waited_s = 0.0 if self._waiting_since_s is None else now_s - self._waiting_since_s
+        if self._phase == "greeting" and (waited_s > GREETING_S or len(self._waiting) > MAX_HELD_MESSAGES):
+            self._follow(now_s)
+        for number, asked in list(self._asked.items()):
+            if now_s < asked.until_s:
+                continue
+            if asked.tries < TRIES:
+                asked.tries, asked.until_s = asked.tries + 1, now_s + ANSWER_S
+                self.outgoing.append(asked.request)
+            else:
+                del self._asked[number]
+                self._give_up(asked, now_s)
+
+    def _begin(self, publisher: str) -> None:
+        """A publisher is heard for the first time: the first at all, or one that was started anew."""
+        before, was_joined = self.publisher, self._phase == "following"
+        if before is not None:
+            for topic in self._topics.values():
+                self._settle(topic)
+            self.ready += self._waiting
+            self._notice("restart", OWN_STREAM, {"before": before, "publisher": publisher})
+            self._begin_at = 0 if was_joined else self._begin_at
+        self.publisher, self.requests, self._phase = publisher, None, "greeting"
+        self._waiting, self._waiting_since_s = [], None
+        for forgotten in (self._topics, self._asked, self.outgoing):
+            forgotten.clear()
+
+    def _hear_heartbeat(self, message: Message, now_s: float) -> None:
+        self.requests = message.get("requests")
+        if self._phase == "greeting" and self.requests is not None and self._begin_at is None:
+            self._phase = "joining"
+            self._ask({"request": "snapshot"}, None, now_s)
+        elif self._phase == "greeting":
+            self._follow(now_s)
+        if self._phase == "following" and self._begin_at is not None:
+            self._compare(message.get("next", {}), now_s)
+
+    def _compare(self, numbers: dict[str, dict[str, int]], now_s: float) -> None:
+        """The heartbeat tells how far every topic is: what was lost at its end is noticed, too."""
+        for stream, kinds in numbers.items():
+            for kind, number in kinds.items():
+                topic = self._topic(stream, kind) if self._wanted(stream, kind) else None
+                if topic and topic.order:
+                    topic.order.known = max(topic.order.known, number)
+                    self._advance(topic, now_s)
+
+    def _hear_live(self, message: Message, now_s: float) -> None:
+        topic = self._topic(message["stream"], message["kind"])
+        if topic.past is not None:
+            topic.past.append(message)
+            return
+        if topic.order is None:
+            topic.order = Order(message["seq"])
+        topic.order.push(message)
+        self._advance(topic, now_s)
+
+    def _advance(self, topic: _Topic, now_s: float) -> None:
+        """Tell what is next, ask for what is missing."""
+        assert topic.order
+        self.ready.extend(topic.order.ready())
+        hole = topic.order.hole()
+        if hole and (self.requests is None or topic.order.held > MAX_HELD_MESSAGES):
+            self._settle(topic)
+        elif hole and not topic.asking:
+            self._replay(topic, {"first": hole.first, "last": hole.last}, now_s)
+
+    def _join(self, head: Message, messages: list[Message], now_s: float) -> None:
+        """A snapshot: from here on every number is known."""
+        self._begin_at = 0
+        since_utc = _before(head["utc"], self._past_s)
+        for stream, kinds in head["topics"].items():
+            for kind, numbers in kinds.items():
+                topic = self._topic(stream, kind)
+                if self._past_s > 0 and numbers["next"] > 0 and self._wanted(stream, kind):
+                    topic.order, topic.past = None, []
+                    self._replay(topic, {"since_utc": since_utc, "last": numbers["next"] - 1}, now_s)
+                else:
+                    topic.order = Order(numbers["next"], numbers["next"])
+        for message in messages:
+            if self._wanted(message["stream"], message["kind"]):
+                past = self._topic(message["stream"], message["kind"]).past
+                (self.ready if past is None else past).append(message)
+        self._follow(now_s)
+
+    def _fill(self, topic: _Topic, request: Message, head: Message, messages: list[Message], now_s: float) -> None:
+        """A replay: its messages take their places, what is kept no more is lost."""
+        topic.asking = False
+        missing = head["missing"]
+        if topic.order is None:
+            topic.order = Order(missing["first"] if missing else head["first"], request["last"] + 1)
+            self.ready += [message for message in topic.past or () if message["seq"] < topic.order.next]
+            messages = [*messages, *(topic.past or ())]
+            topic.past = None
+        for message in messages:
+            topic.order.push(message)
+        resumed = head["resume"] is not None and head["resume"] > topic.order.next
+        self._tell(topic, topic.order.settle(head["resume"] if resumed else request["last"] + 1))
+        self._advance(topic, now_s)
+
+    def _follow(self, now_s: float) -> None:
+        self._phase = "following"
+        waiting, self._waiting = self._waiting, []
+        for message in waiting:
+            self._hear_live(message, now_s)
+
+    def _give_up(self, asked: _Asked, now_s: float) -> None:
+        """Nobody answers: go on with what there is."""
+        if asked.topic is not None:
+            asked.topic.asking = False
+            self._settle(asked.topic)
+        else:
+            self._follow(now_s)
+
+    def _settle(self, topic: _Topic) -> None:
+        """Tell all that there is of a topic, and what is missing from it."""
+        if topic.past is not None:
+            known, topic.past = topic.past, None
+            topic.order = Order(min((message["seq"] for message in known), default=0))
+            for message in known:
+                topic.order.push(message)
+        if topic.order:
+            self._tell(topic, topic.order.settle(topic.order.known))
+
+    def _tell(self, topic: _Topic, told: Iterable[Message | Hole]) -> None:
+        for one in told:
+            if isinstance(one, Hole):
+                self.lost += one.last - one.first + 1
+                fields = {"of": topic.kind, "first": one.first, "last": one.last, "publisher": self.publisher}
+                self._notice("lost", topic.stream, fields)
+            else:
+                self.ready.append(one)
+
+    def _notice(self, kind: Notice, stream: str, fields: Message) -> None:
+        if kind in self.kinds:
+            self.ready.append({"schema": SCHEMA, "stream": stream, "kind": kind} | fields)
+
+    def _replay(self, topic: _Topic, which: Message, now_s: float) -> None:
+        topic.asking = True
+        self._ask({"request": "replay", "stream": topic.stream, "kind": topic.kind} | which, topic, now_s)
+
+    def _ask(self, request: Message, topic: _Topic | None, now_s: float) -> None:
+        number = next(self._ids)
+        request = {"schema": SCHEMA, "id": number} | request
+        self._asked[number] = _Asked(request, topic, now_s + ANSWER_S)
+        self.outgoing.append(request)
+
+    def _topic(self, stream: str, kind: str) -> _Topic:
+        """The topic, which begins anew where it was not known."""
+        if (stream, kind) not in self._topics:
+            order = None if self._begin_at is None else Order(self._begin_at)
+            self._topics[stream, kind] = _Topic(stream, kind, order)
+        return self._topics[stream, kind]
+
+    def _wanted(self, stream: str, kind: str) -> bool:
+        own = stream == OWN_STREAM and kind == "heartbeat"
+        return kind in self.kinds and (own or not self.streams or stream in self.streams)
+
+
+def _before(utc: str, past_s: float) -> str:
+    """The time `past_s` before `utc`; 1970 where that is before all time."""
+    try:
+        moment = datetime.fromisoformat(utc.replace("Z", "+00:00")) - timedelta(seconds=past_s)
+    except OverflowError:
+        moment = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return moment.isoformat()

@@ -1,0 +1,220 @@
+"""The sockets of a subscriber: what arrives goes to a `Follower`, what that asks is sent, what went wrong is said.
+
+A subscriber that is refused hears nothing, and so does one of a publisher that hangs: the monitor of the socket and the
+heartbeat tell. The link never waits; who waits, waits for its `sockets`.
+"""
+
+import struct
+import time
+from contextlib import suppress
+from itertools import product
+from typing import TypeAlias
+
+import zmq
+
+from livespot.errors import PublishError
+from livespot.publish import endpoint as endpoints
+from livespot.publish.encoding import decode, encoder
+from livespot.publish.follower import Follower
+from livespot.publish.messages import KINDS, OWN_STREAM, SCHEMA, Message, topic
+
+MAX_MESSAGE_BYTES = 1 << 20
+"""A peer that sends more is no livespot: libzmq hangs up before the message fills the memory."""
+
+RECEIVE_QUEUE_MESSAGES = 10_000
+
+MESSAGES_A_TURN = 100
+"""So many are taken in before the caller is given what they told."""
+
+RECONNECT_MS, RECONNECT_MAX_MS = 100, 2_000
+
+OTHER_VERSIONS = [f"livespot.v{number}." for number in range(2, 10)]
+"""Whose heartbeats are listened to, to tell a publisher that speaks another version from a silent one."""
+
+HUNG_UP_TIMES = 3
+"""One connection in the middle of which the publisher hangs up may be its end; as many in a row are a refusal."""
+
+_EVENTS = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+_ENCODE = encoder("json")
+
+
+class Link:
+    """Open from construction to `close`. It belongs to one thread."""
+
+    def __init__(self, endpoint: str, follower: Follower, silence_s: float) -> None:
+        """Raises PublishError for an endpoint that cannot be."""
+        endpoints.check(endpoint)
+        self.malformed = 0
+        """Messages left out so far because they were none of livespot's."""
+        self._endpoint, self._follower, self._silence_s = endpoint, follower, silence_s
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._dealer: zmq.Socket[bytes] | None = None
+        self._requests: str | None = None
+        self._connected = False
+        self._alive_s, self._newest_s = time.monotonic(), 0.0
+        """When the publisher was last known to live, and its clock then."""
+        self._other_version: tuple[str, float] | None = None
+        self._hung_up = 0
+        try:
+            self._sub = self._context.socket(zmq.SUB)
+            self._monitor = self._sub.get_monitor_socket(_EVENTS)
+            self._connect_sub()
+        except zmq.ZMQError as error:
+            self.close()
+            raise PublishError(
+                f"{endpoint} cannot be subscribed to: {error.strerror}: "
+                "give the endpoint that `livespot run` names when it starts"
+            ) from None
+
+    @property
+    def sockets(self) -> list["zmq.Socket[bytes]"]:
+        """What to wait for."""
+        return [self._sub, self._monitor, *([self._dealer] if self._dealer else [])]
+
+    def turn(self) -> None:
+        """Take in what has arrived, send what must be asked. Raises PublishError where nothing will ever come."""
+        now_s = time.monotonic()
+        for _ in range(MESSAGES_A_TURN):
+            if (parts := _received(self._sub)) is None:
+                break
+            self._hear(parts, now_s)
+        while self._dealer and (parts := _received(self._dealer)) is not None:
+            self._take_answer(parts, now_s)
+        while (parts := _received(self._monitor)) is not None:
+            self._learn(struct.unpack("=hi", parts[0])[0], now_s)
+        self._follower.tick(now_s)
+        self._send_requests()
+        self._check(now_s)
+
+    def close(self) -> None:
+        """Close every socket."""
+        with suppress(zmq.ZMQError):
+            self._sub.disable_monitor()
+        self._context.destroy(linger=0)
+
+    def _connect_sub(self) -> None:
+        sub = self._sub
+        self._configure(sub)
+        sub.rcvhwm = RECEIVE_QUEUE_MESSAGES
+        follower = self._follower
+        if follower.streams:
+            for stream, kind in product(follower.streams, KINDS):
+                if kind in follower.kinds:
+                    sub.subscribe(topic(stream, kind))
+        else:  # no prefix means one kind of any stream: all comes, and is sifted here
+            sub.subscribe(f"{SCHEMA}.".encode())
+        for version in OTHER_VERSIONS:
+            sub.subscribe(f"{version}{OWN_STREAM}.heartbeat.".encode())
+        sub.subscribe(topic(OWN_STREAM, "heartbeat"))  # last: what answers it has seen the others
+        sub.connect(self._endpoint)
+
+    def _configure(self, one: "zmq.Socket[bytes]") -> None:
+        endpoints.configure(one, self._endpoint)
+        one.linger = 0
+        one.maxmsgsize = MAX_MESSAGE_BYTES
+        one.reconnect_ivl, one.reconnect_ivl_max = RECONNECT_MS, RECONNECT_MAX_MS
+
+    def _hear(self, parts: list[bytes], now_s: float) -> None:
+        version = next((one for one in OTHER_VERSIONS if parts[0].startswith(one.encode())), None)
+        if version is not None:
+            self._other_version = self._other_version or (version[:-1], now_s)
+            return
+        message = _message(parts)
+        if message is None:
+            self.malformed += 1
+            return
+        if message["publisher"] != self._follower.publisher or message["monotonic_s"] > self._newest_s:
+            self._alive_s, self._newest_s = now_s, message["monotonic_s"]  # a repeated message is no sign of life
+        if message["kind"] == "heartbeat":
+            self._silence_s = max(self._silence_s, 3 * message.get("interval_s", 0.0))
+        self._follower.hear(message, now_s)
+
+    def _take_answer(self, parts: list[bytes], now_s: float) -> None:
+        head = _answer(parts[0])
+        messages = [_message([b"", content]) for content in parts[1:]]
+        if head is not None:
+            self._follower.answer(head, [message for message in messages if message is not None], now_s)
+
+    def _send_requests(self) -> None:
+        follower = self._follower
+        if follower.outgoing and follower.requests and follower.requests != self._requests:
+            self._connect_dealer(follower.requests)
+        while self._dealer and follower.outgoing:
+            with suppress(zmq.Again):
+                self._dealer.send(_ENCODE(follower.outgoing.popleft()), zmq.DONTWAIT)
+
+    def _connect_dealer(self, requests: str) -> None:
+        if self._dealer is not None:
+            self._dealer.close()
+        self._dealer, self._requests = self._context.socket(zmq.DEALER), requests
+        self._configure(self._dealer)
+        with suppress(zmq.ZMQError, PublishError):  # what is asked is then given up after a while
+            self._dealer.connect(endpoints.seen_from(self._endpoint, requests))
+
+    def _learn(self, event: int, now_s: float) -> None:
+        """What the monitor says of the connection."""
+        self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        if self._connected:
+            self._alive_s, self._hung_up = now_s, 0
+
+    def _check(self, now_s: float) -> None:
+        if self._other_version and self._follower.publisher is None and now_s - self._other_version[1] > 1.0:
+            raise PublishError(
+                f"{self._endpoint} speaks {self._other_version[0]}, this is {SCHEMA}: install the version of livespot "
+                "that runs there"
+            )
+        if self._connected and now_s - self._alive_s > self._silence_s:
+            raise PublishError(
+                f"{self._endpoint} is connected and gives no sign of life for {self._silence_s:g} s: "
+                "look whether livespot hangs there, or give a longer silence_s"
+            )
+
+
+def _received(one: "zmq.Socket[bytes]") -> list[bytes] | None:
+    try:
+        return one.recv_multipart(zmq.DONTWAIT)
+    except zmq.Again:
+        return None
+
+
+def _message(parts: list[bytes]) -> Message | None:
+    """The message, or None where it is none of livespot's."""
+    try:
+        _, content = parts
+        message = decode(content)
+    except ValueError:
+        return None
+    return message if message.get("schema") == SCHEMA and _typed(message, _MESSAGE) else None
+
+
+def _answer(content: bytes) -> Message | None:
+    """The head of an answer, or None where it is none of livespot's."""
+    try:
+        head = decode(content)
+    except ValueError:
+        return None
+    reply = head.get("reply")
+    return head if _typed(head, _ANSWER) and _typed(head, _ANSWERS.get(str(reply), {})) else None
+
+
+_Types: TypeAlias = dict[str, tuple[type, ...]]
+
+_MESSAGE: _Types = {
+    "stream": (str,), "kind": (str,), "publisher": (str,), "seq": (int,), "monotonic_s": (int, float),
+}  # fmt: skip
+_ANSWER: _Types = {"id": (int,), "publisher": (str,), "reply": (str,)}
+_ANSWERS: dict[str, _Types] = {
+    "snapshot": {"topics": (dict,), "utc": (str,)},
+    "replay": {"first": (int,), "missing": (dict, type(None)), "resume": (int, type(None))},
+}
+
+
+def _typed(fields: Message, types: _Types) -> bool:
+    return all(isinstance(fields.get(key), one) for key, one in types.items())

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -49,10 +50,15 @@ def shot_number(image: NDArray[np.uint8]) -> int:
 
 
 class Server:
-    """The server as a process. A context manager; `restart` keeps the port."""
+    """The server as a process. A context manager; started again it keeps its port.
 
-    def __init__(self, *options: str) -> None:
+    `within` is a command that runs another, in a network of its own, say, where the server has another `address`.
+    """
+
+    def __init__(self, *options: str, address: str = "127.0.0.1", within: Sequence[str] = ()) -> None:
         self._options = options
+        self._address = address
+        self._within = within
         self.port = 0
 
     def __enter__(self) -> "Server":
@@ -65,11 +71,12 @@ class Server:
         self.kill()
 
     def url(self, mount: str = "live", login: str = "") -> str:
-        return f"rtsp://{login}{'@' if login else ''}127.0.0.1:{self.port}/{mount}"
+        return f"rtsp://{login}{'@' if login else ''}{self._address}:{self.port}/{mount}"
 
     def start(self, *options: str) -> None:
         """With `options` in place of those it was made with, where there are any."""
-        command = [PYTHON, str(SCRIPT), "--port", str(self.port), *(options or self._options)]
+        where = ["--address", self._address, "--port", str(self.port)]
+        command = [*self._within, PYTHON, str(SCRIPT), *where, *(options or self._options)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())

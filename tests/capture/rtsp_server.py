@@ -62,11 +62,12 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         self._options = options
         caps = f"video/x-raw,format=GRAY8,width={options.width},height={options.height},framerate={options.fps}/1"
         encode = (
-            "jpegenc ! rtpjpegpay name=pay0 pt=26"
+            "jpegenc ! rtpjpegpay pt=26"
             if options.codec == "jpeg"
             else f"x264enc tune=zerolatency speed-preset=ultrafast bitrate=400 key-int-max={options.fps // 2} ! "
-            "video/x-h264,profile=baseline ! rtph264pay name=pay0 pt=96 config-interval=-1"
+            "video/x-h264,profile=baseline ! rtph264pay pt=96 config-interval=-1"
         )
+        encode += f" ! identity name=pay0 drop-probability={options.loss}"
         self.set_launch(
             f"( appsrc name=camera is-live=true format=time caps={caps} ! "
             f"videoconvert ! video/x-raw,format=I420 ! {encode} )"
@@ -90,17 +91,19 @@ def with_password(server, user, password):
 
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", default="0")
     parser.add_argument("--mount", action="append")
     parser.add_argument("--fps", type=int, default=25)
     parser.add_argument("--width", type=int, default=160)
     parser.add_argument("--height", type=int, default=120)
     parser.add_argument("--codec", choices=("h264", "jpeg"), default="h264")
+    parser.add_argument("--loss", type=float, default=0.0, help="share of the packets that never leave")
     parser.add_argument("--login", help="user:password")
     options = parser.parse_args()
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
-    server.set_address("127.0.0.1")
+    server.set_address(options.address)
     server.set_service(options.port)
     for mount in options.mount or ["live"]:
         factory = Factory(options)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
+from typing import Literal
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from livespot.capture import open_source
 from livespot.capture.camera import Camera
 from livespot.config import CaptureSettings, SourceSettings
+from livespot.records import Gap
 from tests.capture.rtsp import Mode, Proxy, Server, check_server
 from tests.capture.watching import Watched, check_losses, shots
 
@@ -158,6 +160,25 @@ def test_another_size_and_rate_are_another_epoch_and_measured() -> None:
     steps_s = [after.t_s - before.t_s for before, after in pairwise(seen.frames) if after.index == before.index + 1]
     assert sorted(steps_s[-20:])[10] == pytest.approx(1 / 50)
     assert {frame.image.shape for frame in seen.frames if frame.epoch == 1} == {(240, 320, 3)}
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_packets_that_are_lost_are_holes_of_the_right_length(transport: Literal["tcp", "udp"]) -> None:
+    """Of JPEG. What is predicted from a lost picture FFmpeg makes up, and does not say so."""
+    settings = PATIENT.model_copy(update={"rtsp_transport": transport})
+    with Server("--codec", "jpeg", "--loss", "0.05") as server, Watched(camera(server.url(), settings)) as seen:
+        seen.until(lambda seen: len(seen.frames) >= 100 and seen.frames[-1].index > len(seen.frames))
+    assert seen.states == ["running"]
+    gaps = check_losses(seen.items, FPS, slack_s=0.001)
+    assert {gap.reason for gap in gaps} == {"frames_lost"}
+
+
+def test_a_stream_that_loses_packets_runs_on() -> None:
+    settings = PATIENT.model_copy(update={"rtsp_transport": "udp"})
+    with Server("--loss", "0.05") as server, Watched(camera(server.url(), settings)) as seen:
+        seen.frames_more(100)
+    assert seen.states == ["running"]
+    assert [item for item in seen.items if isinstance(item, Gap) and item.reason != "frames_lost"] == []
 
 
 def test_one_of_two_streams_dies_and_the_other_does_not_notice() -> None:

@@ -175,10 +175,9 @@ class Follower:
         """Tell what is next, ask for what is missing."""
         assert topic.order
         self.ready.extend(topic.order.ready())
-        hole = topic.order.hole()
-        if hole and (self.requests is None or topic.order.held > MAX_HELD_MESSAGES):
+        if self.requests is None or topic.order.held > MAX_HELD_MESSAGES:
             self._settle(topic)
-        elif hole and not topic.asking:
+        elif not topic.asking and (hole := topic.order.hole()):
             self._replay(topic, {"first": hole.first, "last": hole.last}, now_s)
 
     def _join(self, head: Message, messages: list[Message], now_s: float) -> None:

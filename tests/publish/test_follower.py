@@ -1,0 +1,328 @@
+"""A subscriber's memory against a publisher's, over a wire that loses what the test wants; hours in milliseconds."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from livespot.errors import PublishError
+from livespot.publish.archive import Archive, Sent
+from livespot.publish.encoding import decode, encoder
+from livespot.publish.follower import ANSWER_S, GREETING_S, MAX_HELD_MESSAGES, TRIES, Follower
+from livespot.publish.messages import Message, Moment, Record, body, envelope, heartbeat, topic
+from livespot.publish.requests import Answers
+from tests.publish.examples import CLOSE, LOST_FRAMES, OPEN, RUNNING, SCORES
+
+ENCODE = encoder("json")
+EVERY = ("event", "gap", "status", "score", "lost", "restart")
+
+
+class Server:
+    """A publisher without sockets."""
+
+    def __init__(self, name: str = "a", keep: int = 1000, answers: bool = True) -> None:
+        self.now_s = 0.0
+        self._id = name * 32
+        self._archive = Archive(keep)
+        self._answers = Answers(self._id, ENCODE) if answers else None
+        self._next: dict[str, dict[str, int]] = {}
+
+    def publish(self, record: Record) -> Message:
+        return self._send(body(record, self._now))
+
+    def heartbeat(self) -> Message:
+        message = heartbeat(self.now_s, 1.0, self._next, "tcp://127.0.0.1:5557")
+        if self._answers is None:
+            del message["next"], message["requests"]
+        return self._send(message)
+
+    def ask(self, request: Message) -> tuple[Message, list[Message]] | None:
+        if self._answers is None:
+            return None
+        head, *contents = self._answers.answer(ENCODE(request), self._archive, self._now)
+        return decode(head), [decode(content) for content in contents]
+
+    @property
+    def _now(self) -> Moment:
+        return Moment(self.now_s, 1_800_000_000.0 + self.now_s)
+
+    def _send(self, message_body: Message) -> Message:
+        numbers = self._next.setdefault(message_body["stream"], {})
+        seq = numbers.get(message_body["kind"], 0)
+        numbers[message_body["kind"]] = seq + 1
+        message = envelope(self._id, seq, self._now, message_body)
+        name = topic(message["stream"], message["kind"])
+        self._archive.push(Sent(name, ENCODE(message), message, self._now.utc_s))
+        return message
+
+
+def exchange(server: Server, follower: Follower) -> None:
+    """Every request that is waiting is answered."""
+    while follower.outgoing:
+        if answer := server.ask(follower.outgoing.popleft()):
+            follower.answer(*answer, server.now_s)
+
+
+def hear(server: Server, follower: Follower, *messages: Message) -> None:
+    for message in messages:
+        follower.hear(message, server.now_s)
+        exchange(server, follower)
+
+
+def joined(server: Server, follower: Follower) -> Follower:
+    hear(server, follower, server.heartbeat())
+    return follower
+
+
+def told(follower: Follower) -> list[Message]:
+    messages = list(follower.ready)
+    follower.ready.clear()
+    return messages
+
+
+def numbers(messages: Iterable[Message]) -> list[int]:
+    return [message["seq"] for message in messages]
+
+
+def test_who_joins_is_told_the_state_first_then_what_comes() -> None:
+    server, follower = Server(), Follower(EVERY)
+    for record in (replace(RUNNING, state="connecting"), RUNNING, SCORES, OPEN):
+        server.publish(record)
+    joined(server, follower)
+    hear(server, follower, server.publish(CLOSE))
+    assert [(one["kind"], one["seq"]) for one in told(follower)] == [("status", 1), ("event", 0), ("event", 1)]
+
+
+def test_what_is_heard_before_the_snapshot_is_told_once_and_after_it() -> None:
+    server, follower = Server(), Follower(("event",))
+    first = [server.publish(OPEN), server.publish(CLOSE)]
+    for message in (*first, server.heartbeat(), server.publish(OPEN)):
+        follower.hear(message, 0.0)
+    assert told(follower) == []
+    exchange(server, follower)
+    hear(server, follower, server.publish(CLOSE))
+    assert numbers(told(follower)) == [2, 3]
+
+
+def test_a_repeated_message_is_told_once() -> None:
+    server = Server()
+    follower = joined(server, Follower(EVERY))
+    message = server.publish(RUNNING)
+    hear(server, follower, message, message)
+    assert told(follower) == [message]
+
+
+def test_a_hole_is_asked_for_and_filled_before_what_follows() -> None:
+    server = Server()
+    follower = joined(server, Follower(("event", "lost")))
+    sent = [server.publish(OPEN) for _ in range(5)]
+    hear(server, follower, sent[0], sent[3], sent[4])
+    assert told(follower) == sent
+    assert follower.lost == 0
+
+
+def test_a_hole_at_the_end_is_noticed_by_the_heartbeat() -> None:
+    server = Server()
+    follower = joined(server, Follower(("event",)))
+    sent = [server.publish(OPEN) for _ in range(3)]
+    assert told(follower) == []
+    hear(server, follower, server.heartbeat())
+    assert told(follower) == sent
+
+
+def test_a_long_hole_is_filled_by_several_answers() -> None:
+    server = Server(keep=3000)
+    follower = joined(server, Follower(("event", "lost")))
+    sent = [server.publish(OPEN) for _ in range(2000)]
+    hear(server, follower, sent[-1])
+    assert numbers(told(follower)) == list(range(2000))
+
+
+def test_what_is_kept_no_more_is_told_exactly() -> None:
+    server = Server(keep=3)
+    follower = joined(server, Follower(("event", "lost")))
+    sent = [server.publish(OPEN) for _ in range(10)]
+    hear(server, follower, sent[0], sent[9])
+    first, lost, *rest = told(follower)
+    assert (first["seq"], numbers(rest)) == (0, [7, 8, 9])
+    assert (lost["kind"], lost["of"], lost["stream"], lost["first"], lost["last"]) == ("lost", "event", "cam1", 1, 6)
+    assert follower.lost == 6
+
+
+def test_losses_are_counted_but_not_told_where_nobody_asked() -> None:
+    server = Server(keep=0)
+    follower = joined(server, Follower(("event",)))
+    sent = [server.publish(OPEN) for _ in range(3)]
+    hear(server, follower, sent[2])
+    assert (told(follower), follower.lost) == ([sent[2]], 2)
+
+
+def test_the_past_is_told_on_request_as_far_as_it_is_kept() -> None:
+    server = Server(keep=4)
+    for second in range(6):
+        server.now_s = float(second)
+        server.publish(CLOSE)
+    assert numbers(told(joined(server, Follower(("event", "lost"), past_s=2.0)))) == [3, 4, 5]
+    lost, *rest = told(joined(server, Follower(("event", "lost"), past_s=float("inf"))))
+    assert ((lost["first"], lost["last"]), numbers(rest)) == ((0, 1), [2, 3, 4, 5])
+
+
+def test_the_past_begins_with_events_that_were_open_then() -> None:
+    server = Server()
+    server.publish(replace(OPEN, id="old"))
+    server.now_s = 100.0
+    server.publish(OPEN)
+    follower = joined(server, Follower(("event",), past_s=1.0))
+    hear(server, follower, server.publish(CLOSE))
+    assert [(one["id"], one["seq"]) for one in told(follower)] == [("old", 0), (OPEN.id, 1), (OPEN.id, 2)]
+
+
+def test_only_what_is_asked_for_is_told_and_filled() -> None:
+    server = Server()
+    follower = joined(server, Follower(("event",), streams=("cam1",)))
+    for source in ("cam1", "door"):
+        hear(server, follower, server.publish(replace(OPEN, source=source)), server.publish(SCORES))
+    server.publish(replace(CLOSE, source="door"))
+    hear(server, follower, server.heartbeat())
+    assert [(one["stream"], one["kind"]) for one in told(follower)] == [("cam1", "event")]
+
+
+def test_a_publisher_that_was_started_anew_is_told_and_followed_from_its_first_message() -> None:
+    first, second = Server("a"), Server("b")
+    follower = joined(first, Follower(("event", "restart")))
+    hear(first, follower, first.publish(OPEN))
+    sent = [second.publish(OPEN) for _ in range(3)]
+    hear(second, follower, sent[2], second.heartbeat())
+    before, restart, *after = told(follower)
+    assert (before["publisher"], restart["kind"], restart["before"]) == ("a" * 32, "restart", "a" * 32)
+    assert restart["publisher"] == "b" * 32
+    assert after == sent
+
+
+def test_what_is_held_of_a_publisher_that_ended_is_told_before_the_next() -> None:
+    first, second = Server("a"), Server("b")
+    follower = joined(first, Follower(("event", "lost", "restart")))
+    sent = [first.publish(OPEN) for _ in range(3)]
+    follower.hear(sent[0], 0.0)
+    follower.hear(sent[2], 0.0)
+    hear(second, follower, second.heartbeat())
+    kinds = [(one["kind"], one.get("seq", one.get("first"))) for one in told(follower)]
+    assert kinds == [("event", 0), ("lost", 1), ("event", 2), ("restart", None)]
+
+
+def test_an_answer_of_a_publisher_that_ended_is_not_taken_for_one_of_the_next() -> None:
+    first, second = Server("a"), Server("b")
+    follower = joined(first, Follower(("event",)))
+    sent = [first.publish(OPEN) for _ in range(2)]
+    follower.hear(sent[1], 0.0)
+    answer = first.ask(follower.outgoing.popleft())
+    assert answer
+    hear(second, follower, second.heartbeat(), second.publish(OPEN))
+    follower.answer(*answer, 0.0)
+    assert [(one["publisher"][0], one["seq"]) for one in told(follower)] == [("a", 1), ("b", 0)]
+
+
+def test_an_older_publisher_is_followed_from_the_first_message_on_and_its_holes_are_told() -> None:
+    server = Server(answers=False)
+    for _ in range(3):
+        server.publish(OPEN)
+    follower = joined(server, Follower(("event", "lost")))
+    sent = [server.publish(OPEN) for _ in range(4)]
+    hear(server, follower, sent[0], sent[1], sent[3])
+    assert [(one["kind"], one.get("seq", one.get("first"))) for one in told(follower)] == [
+        ("event", 3), ("event", 4), ("lost", 5), ("event", 6),
+    ]  # fmt: skip
+
+
+def test_a_publisher_without_heartbeats_is_followed_after_a_while() -> None:
+    server, follower = Server(answers=False), Follower(("event",))
+    follower.hear(server.publish(OPEN), 10.0)
+    follower.tick(10.0 + GREETING_S)
+    assert told(follower) == []
+    follower.tick(10.1 + GREETING_S)
+    assert numbers(told(follower)) == [0]
+
+
+def test_what_nobody_answers_is_asked_again_then_told_as_lost() -> None:
+    server = Server()
+    follower = joined(server, Follower(("event", "lost")))
+    sent = [server.publish(OPEN) for _ in range(3)]
+    follower.hear(sent[2], 0.0)
+    asked = 0
+    for second in range(20):
+        asked += len(follower.outgoing)
+        follower.outgoing.clear()
+        follower.tick(float(second))
+    assert asked == TRIES
+    assert [(one["kind"], one.get("last")) for one in told(follower)] == [("lost", 1), ("event", None)]
+
+
+def test_where_nobody_answers_at_all_what_is_heard_is_told_after_a_while() -> None:
+    server, follower = Server(), Follower(("event",))
+    server.publish(OPEN)
+    follower.hear(server.heartbeat(), 0.0)
+    follower.hear(server.publish(CLOSE), 0.0)
+    for second in range(int(TRIES * ANSWER_S) + 2):
+        follower.tick(float(second))
+    assert numbers(told(follower)) == [1]
+
+
+def test_an_answer_that_is_late_is_ignored() -> None:
+    server = Server()
+    follower = joined(server, Follower(("event",)))
+    sent = [server.publish(OPEN) for _ in range(2)]
+    follower.hear(sent[1], 0.0)
+    answer = server.ask(follower.outgoing.popleft())
+    assert answer
+    for second in range(20):
+        follower.tick(float(second))
+    follower.answer(*answer, 20.0)
+    assert numbers(told(follower)) == [1]
+
+
+def test_what_is_held_back_is_bounded() -> None:
+    server = Server()
+    follower = joined(server, Follower(("event",)))
+    message = server.publish(OPEN)
+    for seq in range(1, MAX_HELD_MESSAGES + 10):
+        follower.hear(message | {"seq": seq}, 0.0)
+    assert follower.lost == 1
+    assert len(follower.ready) == MAX_HELD_MESSAGES + 9
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_the_wire_loses_each_kept_message_is_told_once_in_order(seed: int) -> None:
+    draws = random.Random(seed)
+    server, follower = Server(keep=200), Follower(("event", "score", "status", "gap"))
+    sent: dict[tuple[str, str], list[Message]] = {}
+    heard: list[Message] = []
+    lost_requests: set[int] = set()
+    joined(server, follower)
+    for step in range(300):
+        server.now_s = step / 10
+        record = draws.choice((OPEN, SCORES, RUNNING, LOST_FRAMES))
+        message = server.publish(replace(record, source=draws.choice(("cam1", "door"))))
+        sent.setdefault((message["stream"], message["kind"]), []).append(message)
+        for _ in range(draws.choice((0, 0, 1, 1, 2))):
+            follower.hear(message, server.now_s)
+        if draws.random() < 0.3 and follower.outgoing:
+            if follower.outgoing[0]["id"] not in lost_requests:
+                lost_requests.add(follower.outgoing.popleft()["id"])
+            exchange(server, follower)
+        follower.tick(server.now_s)
+        heard += told(follower)
+    for _ in range(100):
+        server.now_s += 1.0
+        hear(server, follower, server.heartbeat())
+        follower.tick(server.now_s)
+        exchange(server, follower)
+    heard += told(follower)
+    for (stream, kind), messages in sent.items():
+        assert [one for one in heard if (one["stream"], one["kind"]) == (stream, kind)] == messages
+    assert follower.lost == 0
+
+
+def test_a_kind_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(PublishError, match=r"'events'.*heartbeat, lost, restart"):
+        Follower(("events",))  # type: ignore[arg-type]

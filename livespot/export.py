@@ -13,14 +13,15 @@ from torch import nn
 
 from livespot.errors import EngineError
 from livespot.files import replacing
+from livespot.half import halve
 from livespot.infer.arrays import examples
 from livespot.infer.metadata import KEY, EngineMetadata
 from livespot.nets.checkpoint import Checkpoint
 from livespot.nets.loading import network, network_name
 from livespot.records import Calibration, ClipSpec
 
-PARITY = 1e-5
-"""Largest difference of any score between PyTorch and ONNX Runtime: float32 rounding, not another network."""
+PARITY, HALF_PARITY = 1e-5, 2e-2
+"""Largest difference of any score between PyTorch and ONNX Runtime: rounding of float32 and of half precision."""
 
 OPSET = 17
 
@@ -40,18 +41,21 @@ def export(
     onnx_path: Path,
     calibration: Calibration = PROVISIONAL,
     validation: dict[str, Any] | None = None,
+    half: bool = False,
 ) -> float:
     """Write the network of `checkpoint` to `onnx_path`: the inputs that its `ClipSpec` names, output "scores" (N, 2).
 
-    `validation` is stored with the weights, for people to read. Returns the largest difference of a score between
-    PyTorch and ONNX Runtime; raises EngineError, and writes nothing, where it exceeds `PARITY`.
+    `validation` is stored with the weights, for people to read. With `half` convolutions are in half precision, see
+    `livespot.half`. Returns the largest difference of a score between PyTorch and ONNX Runtime; raises EngineError, and
+    writes nothing, where it exceeds `PARITY`, or `HALF_PARITY`.
     """
     kept = Checkpoint.load(checkpoint)
     net = network(kept)
     with replacing(onnx_path) as part:
         _write(net, net.clip, part)
-        _describe(part, EngineMetadata(network_name(kept), net.clip, calibration, _trained(kept, validation or {})))
-        return _checked_parity(net, net.clip, part)
+        trained = _trained(kept, validation or {}) | {"precision": "float16 convolutions" if half else "float32"}
+        _describe(part, EngineMetadata(network_name(kept), net.clip, calibration, trained), half)
+        return _checked_parity(net, net.clip, part, HALF_PARITY if half else PARITY)
 
 
 def _trained(kept: Checkpoint, validation: dict[str, Any]) -> dict[str, Any]:
@@ -78,20 +82,22 @@ def _write(net: nn.Module, clip: ClipSpec, path: Path) -> None:
         )  # fmt: skip
 
 
-def _describe(path: Path, metadata: EngineMetadata) -> None:
+def _describe(path: Path, metadata: EngineMetadata, half: bool = False) -> None:
     model = onnx.load(path)
+    if half:
+        halve(model)
     onnx.helper.set_model_props(model, {KEY: metadata.to_json()})
-    onnx.checker.check_model(model)
+    onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 
 
-def _checked_parity(net: nn.Module, clip: ClipSpec, path: Path) -> float:
+def _checked_parity(net: nn.Module, clip: ClipSpec, path: Path, most: float = PARITY) -> float:
     inputs = examples(clip, 8)
     with torch.no_grad():
         wanted = net(*map(torch.from_numpy, inputs.values())).numpy()
     difference = float(np.abs(_run(path, inputs) - wanted).max())
-    if not difference <= PARITY:
-        raise EngineError(f"{path}: scores differ from PyTorch's by {difference:.1e}; expected at most {PARITY:.0e}")
+    if not difference <= most:
+        raise EngineError(f"{path}: scores differ from PyTorch's by {difference:.1e}; expected at most {most:.0e}")
     return difference
 
 

@@ -142,3 +142,14 @@ def test_weights_of_another_network_are_refused(checkpoint: Path, motion_checkpo
     with pytest.raises(EngineError, match="the weights of the checkpoint are not those of motion"):
         export(tmp_path / "other.pt", tmp_path / "default.onnx")
     assert not (tmp_path / "default.onnx").exists()
+
+
+def test_a_halved_engine_says_so_and_stays_close(checkpoint: Path, engine: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.onnx"
+    assert export(checkpoint, path, CALIBRATION, half=True) <= exporting.HALF_PARITY
+    assert path.stat().st_size < engine.stat().st_size
+    precisions = []
+    for one in (path, engine):
+        with OnnxScorer(InferSettings(model=str(one))) as scorer:
+            precisions.append(scorer.metadata.trained["precision"])
+    assert precisions == ["float16 convolutions", "float32"]

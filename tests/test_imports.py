@@ -12,11 +12,11 @@ LEVELS = (
     {"action_units"},
     {"capture", "align", "normalise", "buffer", "infer", "decode", "publish", "nets", "motion"}
     | {"tables", "plot", "overlay"},
-    {"methods", "torch_scorer"},
+    {"methods", "torch_scorer", "half"},
     {"pipeline", "evaluation", "synth", "export", "engines"},
     {"datasets"},
     {"training", "doctor", "live", "spotting"},
-    {"bench", "demo"},
+    {"bench", "demo", "parity"},
     {"cli"},
     {"__init__", "__main__"},
 )
@@ -25,7 +25,7 @@ LEVELS = (
 LEVEL = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 
 TRAINING_LIBRARIES = {"torch", "torchvision", "onnx"}
-MAY_TRAIN = {"nets", "training", "export", "torch_scorer"}
+MAY_TRAIN = {"nets", "training", "export", "half", "torch_scorer"}
 
 
 def violations(package: Path) -> list[str]:

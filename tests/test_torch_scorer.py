@@ -8,13 +8,13 @@ import torch
 
 from livespot.config import InferSettings
 from livespot.errors import EngineError
-from livespot.export import export
+from livespot.export import PARITY, export
 from livespot.infer import OnnxScorer, Scorer
 from livespot.infer.arrays import examples
 from livespot.nets.checkpoint import Checkpoint
 from livespot.nets.light import Light
 from livespot.nets.motion import MotionNet, MotionNetSettings
-from livespot.torch_scorer import PARITY, TorchScorer
+from livespot.torch_scorer import TorchScorer
 
 SMALL = MotionNetSettings(levels=4, filters=3, width=6, dilations=(4, 8), lookahead_s=0.3)
 
@@ -39,7 +39,7 @@ def test_scores_are_those_of_onnx_runtime_however_many_clips_there_are(tmp_path:
         assert (scorer.clip, scorer.calibration) == (reference.clip, reference.calibration)
         for clips in (1, 3, 10):
             inputs = examples(scorer.clip, clips)
-            assert np.abs(scorer.score(inputs) - reference.score(inputs)).max() <= PARITY["cpu"]
+            assert np.abs(scorer.score(inputs) - reference.score(inputs)).max() <= PARITY
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Commands that learn: videos to learn from, training, engines."""
 
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from livespot.cli.common import (
     print_json,
     progress_bars,
     train_extra,
+    write_json,
 )
 from livespot.errors import SettingsError
 from livespot.records import MAX_FPS
@@ -148,7 +150,12 @@ def _leave_out(
     out.print(out_dir, soft_wrap=True)
 
 
-@commands.command(epilog=examples("livespot export runs/default/best.pt engines/default.onnx --faces portraits/"))
+@commands.command(
+    epilog=examples(
+        "livespot export runs/default/best.pt engines/default.onnx --faces portraits/",
+        "livespot export runs/default/best.pt engines/half.onnx --half --video interview.mp4",
+    )
+)
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of a training.")],
     onnx: Annotated[Path, typer.Argument(help="Engine to write, engines/NAME.onnx.")],
@@ -156,20 +163,45 @@ def export(
         Path | None,
         typer.Option(help="The portraits of the training: thresholds are found on those that it did not see."),
     ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Convolutions in half precision, for GPUs; all else in float32.")
+    ] = False,
+    video: Annotated[
+        str | None, typer.Option(help="Compare scores and events on this video, too; demo://?realtime=0 for one.")
+    ] = None,
 ) -> None:
     """Turn a checkpoint into an engine, compared with PyTorch before it is written. Needs the train extra.
 
     Without --faces the engine gets thresholds of 0.5. With them it is calibrated on videos of one half of the unseen
     faces and scored on the other half, which takes some minutes; the figures are stored in the engine. A network on
     motion finds these videos beside its checkpoint, in recordings/, or records what is missing.
+
+    With --video the engine and PyTorch both spot that video: how far scores are apart, and whether events are the same,
+    is told, and stands in NAME.parity.json beside the engine.
     """
     check_output(onnx, (".onnx",))
     with train_extra():
         from livespot.export import export as write_engine
         from livespot.training.calibrate import calibrate
     if faces is None:
-        err.print(f"{onnx} differs from PyTorch by {write_engine(checkpoint, onnx):.1e} at most; not calibrated")
-        return
-    with err.status("calibrating on videos of unseen faces"):
-        figures = calibrate(checkpoint, faces, onnx)
-    print_json(figures)
+        difference = write_engine(checkpoint, onnx, half=half)
+        err.print(f"{onnx} differs from PyTorch by {difference:.1e} at most; not calibrated")
+    else:
+        with err.status("calibrating on videos of unseen faces"):
+            figures = calibrate(checkpoint, faces, onnx, half)
+        print_json(figures)
+    if video is not None:
+        _compare(onnx, checkpoint, video)
+
+
+def _compare(onnx: Path, checkpoint: Path, video: str) -> None:
+    from livespot.parity import compare
+
+    with err.status("comparing with PyTorch on the video"):
+        found = compare(onnx, checkpoint, video)
+    write_json(onnx.with_suffix(".parity.json"), {"video": Path(video).name, **asdict(found)})
+    same = "the same events" if found.same_events else "[red]other events[/]"
+    err.print(
+        f"{counted(found.clips, 'clip')}: at most {found.largest_difference:.1e} and in the mean "
+        f"{found.mean_difference:.1e} from PyTorch; {counted(found.events, 'event')}, {same}"
+    )

@@ -46,7 +46,7 @@ class Watched(NamedTuple):
     protocol: str
 
 
-def calibrate(checkpoint: Path, faces: Path, onnx_path: Path) -> dict[str, Any]:
+def calibrate(checkpoint: Path, faces: Path, onnx_path: Path, half: bool = False) -> dict[str, Any]:
     """Export the network of `checkpoint` to `onnx_path` with its calibration; returns the figures stored beside it.
 
     `faces` holds the portraits of the run; of its validation faces every other one calibrates, the rest test. What lies
@@ -63,7 +63,7 @@ def calibrate(checkpoint: Path, faces: Path, onnx_path: Path) -> dict[str, Any]:
     watched = watch(checkpoint, kept, unseen)
     chosen = choose(watched.choosing)
     found = figures(watched.expressive, watched.neutral, chosen, watched.protocol)
-    export(checkpoint, onnx_path, chosen, found)
+    export(checkpoint, onnx_path, chosen, found, half)
     return found
 
 

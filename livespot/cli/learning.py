@@ -185,7 +185,7 @@ def export(
         from livespot.training.calibrate import calibrate
     if faces is None:
         difference = write_engine(checkpoint, onnx, half=half)
-        err.print(f"{onnx} differs from PyTorch by {difference:.1e} at most; not calibrated")
+        err.print(f"{onnx} differs from PyTorch by {difference:.1e} at most; not calibrated", soft_wrap=True)
     else:
         with err.status("calibrating on videos of unseen faces"):
             figures = calibrate(checkpoint, faces, onnx, half)
@@ -203,5 +203,6 @@ def _compare(onnx: Path, checkpoint: Path, video: str) -> None:
     same = "the same events" if found.same_events else "[red]other events[/]"
     err.print(
         f"{counted(found.clips, 'clip')}: at most {found.largest_difference:.1e} and in the mean "
-        f"{found.mean_difference:.1e} from PyTorch; {counted(found.events, 'event')}, {same}"
+        f"{found.mean_difference:.1e} from PyTorch; {counted(found.events, 'event')}, {same}",
+        soft_wrap=True,
     )

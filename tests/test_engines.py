@@ -1,5 +1,6 @@
 """Which engine runs a network, and why."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,12 +92,26 @@ def test_it_scores_as_the_chosen_engine_does(engine: str) -> None:
         chosen.score({})
 
 
+def test_torch_is_not_loaded_where_there_is_no_checkpoint_for_it(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "livespot.torch_scorer", None)
+    settings = InferSettings(model=engine, engine="torch")
+    with pytest.raises(EngineError, match=r"no checkpoint .*motion.pt"), ChosenScorer(settings):
+        pass
+    checkpoint = Path(engine).with_suffix(".pt")
+    checkpoint.touch()
+    try:
+        with pytest.raises(EngineError, match=r"pip install 'livespot\[train\]'"), ChosenScorer(settings):
+            pass
+    finally:
+        checkpoint.unlink()
+
+
 @pytest.mark.skipif(engines.nvidia(), reason="this machine may have a GPU")
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("tensorrt", "TensorRT is not installed|the NVIDIA driver is missing"),
-        ("torch", "sees no GPU"),
+        ("torch", "no checkpoint .*motion.pt: PyTorch takes the weights from it"),
         ("onnx-cuda", "this ONNX Runtime has no CUDA"),
     ],
 )

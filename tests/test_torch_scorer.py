@@ -1,5 +1,6 @@
 """PyTorch as an engine, on the CPU: its half precision and its graphs need a GPU and have not run on one."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from livespot.config import InferSettings
 from livespot.errors import EngineError
-from livespot.export import PARITY, export
+from livespot.export import HALF_PARITY, PARITY, export
 from livespot.infer import OnnxScorer, Scorer
 from livespot.infer.arrays import examples
 from livespot.nets.checkpoint import Checkpoint
@@ -67,3 +68,15 @@ def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
 def test_one_that_is_not_open_says_so() -> None:
     with pytest.raises(RuntimeError, match="not open"):
         TorchScorer(InferSettings(), "cpu").score({})
+
+
+@pytest.mark.parametrize("name", ["light", "motion"])
+def test_on_a_gpu_half_precision_and_graphs_score_nearly_the_same(tmp_path: Path, name: str) -> None:
+    if not torch.cuda.is_available():
+        assert os.environ.get("LIVESPOT_REQUIRE_GPU") != "1", "PyTorch sees no GPU"
+        pytest.skip("PyTorch sees no GPU")
+    settings = InferSettings(model=write(tmp_path, name))
+    with TorchScorer(settings) as scorer, OnnxScorer(settings) as reference:
+        for clips in (1, 8, 9, 300):
+            inputs = examples(scorer.clip, clips)
+            assert np.abs(scorer.score(inputs) - reference.score(inputs)).max() <= HALF_PARITY

@@ -3,6 +3,8 @@
 The signatures are read from NVIDIA's Python bindings, whose source is Apache-2.0, cut down to the classes in use.
 """
 
+import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import livespot.infer
+from tests.infer import fakes
 
 SIGNATURES = Path(__file__).parent / "tensorrt_signatures"
 CODE = [Path(livespot.infer.__path__[0]) / name for name in ("tensorrt.py", "building.py")]
@@ -29,6 +32,40 @@ def complaints(version: str, *code: Path) -> list[str]:
 @pytest.mark.parametrize("version", ["10.3", "10.13", "11.4"])
 def test_the_code_fits_the_signatures_of(version: str) -> None:
     assert complaints(version, *CODE) == []
+
+
+FAKES = {
+    "Builder": fakes.Builder,
+    "OnnxParser": fakes.Parser,
+    "IBuilderConfig": fakes.Config,
+    "IOptimizationProfile": fakes.Profile,
+    "ITimingCache": fakes.TimingCache,
+    "Runtime": fakes.Runtime,
+    "ICudaEngine": fakes.Engine,
+    "IExecutionContext": fakes.Context,
+}
+
+
+@pytest.mark.parametrize("version", ["10.3", "10.13", "11.4"])
+@pytest.mark.parametrize("name", sorted(FAKES))
+def test_the_fakes_of_the_tests_take_what_the_real_ones_take(version: str, name: str) -> None:
+    methods = signatures(version, name)
+    fake = {key: one for key, one in vars(FAKES[name]).items() if inspect.isfunction(one) and not key.startswith("__")}
+    assert fake
+    for key, one in fake.items():
+        assert len(inspect.signature(one).parameters) in methods[key], key
+
+
+def signatures(version: str, name: str) -> dict[str, set[int]]:
+    """How many parameters each method of a class takes, in each of its overloads."""
+    tree = ast.parse((SIGNATURES / version / "tensorrt.pyi").read_text(encoding="utf-8"))
+    [found] = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    methods: dict[str, set[int]] = {}
+    for node in found.body:
+        if isinstance(node, ast.FunctionDef):
+            most, least = len(node.args.args), len(node.args.args) - len(node.args.defaults)
+            methods.setdefault(node.name, set()).update(range(least, most + 1))
+    return methods
 
 
 def test_what_only_one_of_them_has_would_be_found(tmp_path: Path) -> None:

@@ -14,20 +14,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 
 from livespot.capture.source import Picture
 from livespot.records import Frame, Gap, ShapesInRepr, Status
 
 MEASURED_FRAMES = 15
-"""The frame interval is the median of so many."""
+"""The frame interval is the mean of those of so many that are near their median: no holes, no matter the jitter."""
 FEWEST_FRAMES = 4
 """Until so many intervals are measured the declared one holds."""
 
 HOLD_FRAMES = 64
-HOLD_S = 1.0
-"""A connection begins with a burst of what waited while it opened, up to a second old. So many pictures, or for so
-long, are held back until some had to be waited for: how late the first was is known only then."""
+HOLD_S = 0.4
+"""A connection begins with a burst of what waited while it opened, up to a second old. So many pictures, or for so long
+(not until they are stale), are held back until some had to be waited for: only then it is known how late they were."""
 WAITS = 3
 WAITED_S = 0.02
 """What comes so long after the one before was waited for, whatever frame rate is declared."""
@@ -42,6 +42,10 @@ SETTLE_S = 1.5
 """For so long after a pause a burst may still make up for it."""
 ORIGIN_WINDOW_S = 10.0
 """How fast pictures arrive at best is the best of one to two of these: clocks drift apart by seconds a day."""
+
+LIES = 0.03
+"""A clock that gains or loses such a share of time, in two windows one after the other, is not believed as it is: some
+cameras count frames at their nominal rate, and give half of them in the dark."""
 
 WRAPS_S = (2**32 / 90_000, 2**33 / 90_000, 2**32 / 1000)
 """Where stamps begin at 0 again: RTP, MPEG transport streams, milliseconds in 32 bits."""
@@ -137,6 +141,8 @@ class LiveTimeline:
         self._intervals_s.clear()
         self._stamp_s: float | None = None
         self._turns_s = 0.0
+        self._rate = 1.0
+        self._drift = 0.0
         self._offset_s = 0.0
         self._offset_before_s: float | None = None
         self._paused: tuple[float, float] | None = None
@@ -168,7 +174,7 @@ class LiveTimeline:
         assert self._last is not None
         if self._has_stamps and picture.stamp_s in (None, self._stamp_s):
             return []
-        stamp_s = self._unwrapped(picture)
+        stamp_s = self._unwrapped(picture) * self._rate
         t_s = self._on_a_line(stamp_s)
         first = self._stamp_s is None
         self._stamp_s = picture.stamp_s
@@ -180,9 +186,23 @@ class LiveTimeline:
         lost = 0 if first else self._lost(step_s)
         if not (first or jumped):
             self._measure(step_s)
-        self._origin.push(picture.arrival_s - t_s, picture.arrival_s)
+        if (drift := self._origin.push(picture.arrival_s - t_s, picture.arrival_s)) is not None:
+            self._correct(drift, stamp_s, t_s)
         self._last = Placed(picture, t_s, lost, jumped)
         return [self._last]
+
+    def _correct(self, drift: float, stamp_s: float, t_s: float) -> None:
+        """Let the source's clock run at another rate where it lies: `drift` is what it lost in a second, by our own."""
+        before, self._drift = self._drift, drift
+        if not self._has_stamps or (min(before, drift) < LIES and max(before, drift) > -LIES):
+            return
+        slower = 1 / (1 - drift)
+        self._rate *= slower
+        self._offset_s = stamp_s * slower - t_s
+        self._offset_before_s = None
+        self._intervals_s = deque((step_s * slower for step_s in self._intervals_s), maxlen=MEASURED_FRAMES)
+        self.interval_s *= slower
+        self._drift = 0.0
 
     def _stamp_of(self, picture: Picture) -> float:
         return picture.stamp_s if self._has_stamps and picture.stamp_s is not None else picture.arrival_s
@@ -249,13 +269,13 @@ class LiveTimeline:
         return round(step_s / interval_s) - 1 if step_s > limit_s else 0
 
     def _measure(self, step_s: float) -> None:
-        """The mean without stamps: in bursts the median of arrivals would be nothing."""
+        """Without stamps all count: in a burst most arrivals lie nowhere near the interval."""
         self._intervals_s.append(step_s)
         if len(self._intervals_s) >= (FEWEST_FRAMES if self._has_stamps else MEASURED_FRAMES):
-            self.interval_s = median(self._intervals_s) if self._has_stamps else self._mean_s()
-
-    def _mean_s(self) -> float:
-        return sum(self._intervals_s) / len(self._intervals_s)
+            middle_s = median(self._intervals_s)
+            self.interval_s = fmean(
+                one_s for one_s in self._intervals_s if not self._has_stamps or abs(one_s - middle_s) < middle_s / 2
+            )
 
 
 class _Least:
@@ -270,11 +290,15 @@ class _Least:
     def value(self) -> float:
         return min(self._before, self._now)
 
-    def push(self, value: float, at_s: float) -> None:
+    def push(self, value: float, at_s: float) -> float | None:
+        """How fast the least has risen, per second, where this value begins a new window."""
+        risen = None
         if at_s > self._until_s:
+            risen = (self._now - self._before) / self._window_s if self._before < float("inf") else None
             self._before, self._now = self._now, value
             self._until_s = at_s + self._window_s
         self._now = min(self._now, value)
+        return risen
 
 
 def _stamped(pictures: Iterable[Picture]) -> bool:

@@ -63,10 +63,17 @@ def _trained(kept: Checkpoint, validation: dict[str, Any]) -> dict[str, Any]:
         "commit": kept.commit,
         "seed": kept.settings["seed"],
         "steps": kept.step,
-        "data": DATA[network_name(kept)],
+        "data": _data(kept),
         "frames": kept.metrics,
         "events": validation,
     }
+
+
+def _data(kept: Checkpoint) -> str:
+    if "distances" not in kept.settings:
+        return DATA[network_name(kept)]
+    dataset, videos = kept.settings["database"] or "a labelled dataset", len(kept.split["training"])
+    return f"{dataset}, {videos} videos of those subjects that were not left out"
 
 
 def _write(net: nn.Module, clip: ClipSpec, path: Path) -> None:

@@ -142,9 +142,9 @@ class ResidualDense(nn.Module):
 class Yap2022(PairNetwork):
     """Clips (N, 2, 2, 112, 112) to probabilities (N, 2), micro and macro."""
 
-    def __init__(self, settings: Yap2022Settings | None = None) -> None:
+    def __init__(self, settings: Yap2022Settings | None = None, clip: ClipSpec = CLIP) -> None:
         settings = settings or Yap2022Settings()
-        super().__init__(CLIP, settings.stem_filters, settings.blocks, settings.dropout)
+        super().__init__(clip, settings.stem_filters, settings.blocks, settings.dropout)
         third = settings.blocks[-1]
         places = (third.features, self.cells, self.cells)
         self.place_bias = nn.Parameter(torch.zeros(places))

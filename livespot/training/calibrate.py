@@ -53,6 +53,8 @@ def calibrate(checkpoint: Path, faces: Path, onnx_path: Path, half: bool = False
     at `onnx_path` is replaced at the end, and only if all went well.
     """
     kept = Checkpoint.load(checkpoint)
+    if "validation" not in kept.split:
+        raise LivespotError(f"{checkpoint} was trained on a labelled dataset, not on portraits: leave --faces out")
     portraits = by_stem(files_in(faces, PICTURES, "portrait"))
     if strange := [name for name in kept.split["validation"] if name not in portraits]:
         raise LivespotError(

@@ -98,7 +98,8 @@ def fit(
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net = Yap2022(settings.net).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    net = Yap2022(settings.net, settings.distances.clip)
+    net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     run = Run(net, optimiser, settings, split, commit())
     metrics = {"best_f1": -1.0, "best_auc": -1.0, "best_epoch": 0.0, "micro": 1.0, "macro": 1.0}

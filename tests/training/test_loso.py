@@ -17,16 +17,21 @@ import torch
 from typer.testing import CliRunner, Result
 
 from livespot.cli import app
+from livespot.config import InferSettings
 from livespot.datasets.cache import Cache
 from livespot.errors import LivespotError, SettingsError
 from livespot.evaluation import scores, summary
 from livespot.evaluation.labels import Span, read_labels, read_predictions, write_labels
+from livespot.export import export
+from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
 from livespot.training import fold_loop, loso
+from livespot.training.calibrate import calibrate
 from livespot.training.fold_loop import run_fold
 from livespot.training.folds import named_fold
 from livespot.training.loso import Table, locked, plan_of
 from livespot.training.losses import weighted_loss
+from livespot.training.settings import DatasetTrainSettings, load_train_settings
 from tests.training.made_up_cache import CONFIGS, SUBJECTS, cache, videos, written
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +117,18 @@ def test_every_subject_is_scored_once_by_summed_counts(whole: Table, folder: Pat
     figures = told(folder / "whole")
     assert figures["complete"] and figures["rule"] == "official"
     assert figures["protocol"].startswith("leave-one-subject-out; epoch and threshold (roc) chosen in")
+
+
+def test_the_network_of_a_fold_becomes_an_engine_with_the_distances_of_its_dataset(
+    whole: Table, folder: Path, tmp_path: Path
+) -> None:
+    assert not whole.missing
+    checkpoint = folder / "whole" / "folds" / "s1" / "training" / "checkpoint.pt"
+    export(checkpoint, tmp_path / "fold.onnx")
+    with OnnxScorer(InferSettings(model=str(tmp_path / "fold.onnx"))) as scorer:
+        assert scorer.clip == load_train_settings(folder / "tiny.yaml", DatasetTrainSettings).distances.clip
+    with pytest.raises(LivespotError, match="leave --faces out"):
+        calibrate(checkpoint, folder, tmp_path / "other.onnx")
 
 
 def test_evaluate_makes_the_same_table_of_what_is_left_behind(whole: Table, folder: Path) -> None:

@@ -34,16 +34,17 @@ class TensorRtScorer:
 
     def __init__(self, settings: InferSettings, plan: Plan | None = None) -> None:
         """`plan` is the engine to run; left out, it is looked up in the cache."""
-        self._settings = settings
-        self._plan = plan
+        self._settings, self._given = settings, plan
+        self._plan: Plan | None = None
         self._runs: dict[int, _Run] = {}
         self._cleanup = ExitStack()
 
     def __enter__(self) -> "TensorRtScorer":
-        self._plan = plan = self._plan or find(engine_path(self._settings.model), here())
+        plan = self._given or find(engine_path(self._settings.model), here())
         with ExitStack() as opening:
             stream = opening.enter_context(Stream())
-            opening.callback(self._runs.clear)
+            opening.callback(self._forget)
+            self._plan = plan
             batches, shapes = plan.order.batches, plan.metadata.clip.shapes
             inputs = {name: stream.buffer((batches[-1], *shape)) for name, shape in shapes.items()}
             scores = stream.buffer((batches[-1], 2))
@@ -86,13 +87,15 @@ class TensorRtScorer:
         Raises EngineError where the GPU fails or what the network returns is no probability.
         """
         clips = count(inputs, self.clip)
-        if not self._runs:
-            raise RuntimeError("TensorRtScorer is not open; use it in a with statement")
         scores = np.empty((clips, 2), np.float32)
         for part, batch in parts(clips, self._opened.order.batches):
             scores[part] = self._runs[batch].score({name: array[part] for name, array in inputs.items()})
         check_scores(scores, clips, self.name)
         return scores
+
+    def _forget(self) -> None:
+        self._runs.clear()
+        self._plan = None
 
     @property
     def _opened(self) -> Plan:

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import helper
@@ -316,3 +317,21 @@ def test_the_engine_that_other_tests_spot_with_scores_like_its_reference(tmp_pat
         assert scorer.calibration == MotionScorer.calibration
     assert scores.min() > 0.1
     np.testing.assert_allclose(scores, MotionScorer().score({"clips": clips}), atol=1e-5)
+
+
+def test_a_cuda_that_does_not_load_is_an_error_and_not_a_slow_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = onnxruntime.InferenceSession, []
+
+    def on_the_cpu(path: str, options: Any, providers: list[Any]) -> Any:
+        asked.extend(providers)
+        return real(path, options, providers=["CPUExecutionProvider"])  # as ONNX Runtime does on its own
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", on_the_cpu)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    settings = InferSettings(model=write_engine(tmp_path / "e.onnx"))
+    with pytest.raises(EngineError, match="cannot load CUDA or cuDNN"), OnnxScorer(settings, "CUDA"):
+        pass
+    assert asked == [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})]

@@ -99,6 +99,16 @@ def test_leaving_gives_all_back_and_it_can_be_opened_again(model: str, cuda: Fak
         scorer.score(clips(1))
 
 
+def test_an_engine_built_meanwhile_is_taken_when_it_is_opened_again(model: str, tensorrt: FakeTensorRt) -> None:
+    scorer = TensorRtScorer(InferSettings(model=model))
+    with scorer:
+        assert scorer.name.endswith("batches of 1, 4")
+    build(model, (2, 16))
+    with scorer:
+        assert scorer.name.endswith("batches of 2, 16")
+    assert tensorrt.builds == 2
+
+
 def test_a_scorer_that_was_never_opened_says_so(model: str) -> None:
     with pytest.raises(RuntimeError, match="not open"):
         TensorRtScorer(InferSettings(model=model)).score(clips(1))
@@ -117,8 +127,13 @@ def test_a_gpu_too_full_for_tensorrt_is_told_with_its_words_and_what_to_do(
     model: str, cuda: FakeCuda, tensorrt: FakeTensorRt
 ) -> None:
     tensorrt.contexts_fail = True
-    told = open_error(model)
+    scorer = TensorRtScorer(InferSettings(model=model))
+    with pytest.raises(EngineError) as caught, scorer:
+        pass
+    told = str(caught.value)
     assert "error: OutOfMemory: requested 12 MiB" in told and "livespot build --batch 1,8" in told
+    with pytest.raises(RuntimeError, match="not open"):
+        scorer.score(clips(1))
     assert not (cuda.device or cuda.host or cuda.alive)
 
 

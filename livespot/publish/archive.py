@@ -14,7 +14,7 @@ from livespot.publish.messages import Kind, Message
 MAX_OPEN_EVENTS = 256
 """Of one stream; more cannot be open where each face has one of each type. The oldest gives way."""
 
-MAX_REPLAY_MESSAGES, MAX_REPLAY_BYTES = 500, 200_000
+MAX_REPLAY_MESSAGES, MAX_REPLAY_BYTES = 500, 64_000
 """One answer holds no more than this, and one message at least; the rest is asked for again."""
 
 LASTING: tuple[Kind, ...] = ("status", "heartbeat")

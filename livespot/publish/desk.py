@@ -23,7 +23,7 @@ from livespot.publish.requests import Answers
 WAITING_MESSAGES = 10_000
 """More than this thread could send in half a second: beyond it the newest are lost, which `seq` shows."""
 
-REQUESTS_A_TURN, ANSWER_BYTES_A_TURN, SUBSCRIPTIONS_A_TURN = 8, 200_000, 1_000
+REQUESTS_A_TURN, ANSWER_BYTES_A_TURN, SUBSCRIPTIONS_A_TURN = 16, 200_000, 1_000
 PAUSE_S = 0.005
 """What peers may ask of one turn, and how long they then wait for the next."""
 
@@ -84,7 +84,7 @@ class Desk:
         self._bell.close()
 
     def _ring(self) -> None:
-        with suppress(BlockingIOError):  # so many that are not heard yet are enough
+        with suppress(OSError):  # so many that are not heard yet are enough; or the thread has ended
             self._bell.send(b"\0")
 
     def _run(self) -> None:
@@ -99,7 +99,7 @@ class Desk:
 
     def _turn(self) -> None:
         ready = self._poll()
-        if self._ear in ready:
+        if self._ear.fileno() in ready:
             self._ear.recv(4096)
         while self._waiting:
             self._send(self._waiting.popleft())
@@ -110,12 +110,12 @@ class Desk:
         if self._pub in ready or self._router in ready:
             self._peers_from_s = time.monotonic() + PAUSE_S
 
-    def _poll(self) -> "set[zmq.Socket[bytes] | socket.socket]":
-        """Sockets with something to read; those of peers only once their pause is over."""
+    def _poll(self) -> list[Any]:
+        """What there is to read from: the sockets of peers only once their pause is over, of the ear its descriptor."""
         pause_s = self._peers_from_s - time.monotonic()
         asked: list[Any] = [self._ear] if pause_s > 0 else [self._ear, self._pub, self._router]
-        readable, _, _ = zmq.select(asked, [], [], max(pause_s, 0.0) or None)
-        return set(readable)
+        readable, _, _ = zmq.select(asked, [], [], max(pause_s, 0.001) if pause_s > 0 else None)
+        return readable
 
     def _send(self, unsent: Unsent) -> None:
         content = self._encode(unsent.message)

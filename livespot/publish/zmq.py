@@ -26,8 +26,9 @@ SEND_QUEUE_MESSAGES = 10_000
 """Waiting messages per subscriber, about 7 MB; beyond it a subscriber that stopped reading loses the newest and sees
 a hole in `seq`. The pipeline never waits for it."""
 
-ANSWER_QUEUE, REQUEST_QUEUE = 4, 100
-"""Answers that wait for a peer to read them, beyond which they are dropped; requests that wait to be read."""
+ANSWER_QUEUE, REQUEST_QUEUE = 64, 100
+"""Answers that wait for a peer to read them, about 4 MB, beyond which they are dropped; requests that wait to be read.
+As many answers as a turn of the desk has requests must fit: the socket learns only between turns what was read."""
 
 HANDSHAKE_MS = 5_000
 """A peer that connects and says nothing is sent away after this."""

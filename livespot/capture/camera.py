@@ -58,7 +58,6 @@ class Camera:
         """`address` is the index of a webcam, or a url."""
         self.name = name
         self.live = True
-        self.fps: float | None = None
         self.frame_count: int | None = None
         self.note = ""
         self._address = address
@@ -77,6 +76,11 @@ class Camera:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second as measured lately; None before the first frame."""
+        return None if self._last is None else 1 / self._timeline.interval_s
 
     def stop(self) -> None:
         """Ends whoever iterates, within a moment. Any thread may call it."""
@@ -110,8 +114,8 @@ class Camera:
             opened = self._reader.opened()
             if isinstance(opened, Failed):
                 return opened
-            self.fps, self.frame_count = opened.fps, opened.frame_count
-            self._timeline.reset(1 / opened.fps if opened.fps else None)
+            self.frame_count = opened.frame_count
+            self._timeline.reset(1 / opened.fps if opened.fps else None, recorded=opened.frame_count is not None)
             failed = yield from self._watch(self._reader)
             yield from self._frames(self._timeline.flush())
             return failed

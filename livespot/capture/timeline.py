@@ -133,9 +133,13 @@ class LiveTimeline:
             self._begin(held)
         return [placed for picture in held for placed in self._place(picture)]
 
-    def reset(self, interval_s: float | None = None) -> None:
-        """The next picture is the first of a new connection, which declares `interval_s`."""
+    def reset(self, interval_s: float | None = None, recorded: bool = False) -> None:
+        """The next picture is the first of a new connection, which declares `interval_s`.
+
+        What was `recorded` comes as fast as the network carries it: its arrivals say nothing of its stamps.
+        """
         self.interval_s = interval_s or self.interval_s
+        self._recorded = recorded
         self._held.clear()
         self._begun = False
         self._intervals_s.clear()
@@ -176,25 +180,25 @@ class LiveTimeline:
             return []
         stamp_s = self._unwrapped(picture) * self._rate
         t_s = self._on_a_line(stamp_s)
-        first = self._stamp_s is None
-        self._stamp_s = picture.stamp_s
-        jumped = not first and (self._jumps(t_s, picture) or self._stood(t_s, picture))
-        if jumped:
-            t_s = self._by_arrival(t_s, picture)
+        first, self._stamp_s = self._stamp_s is None, self._stamp_of(picture)
+        by_arrival_s = None if first or not self._has_stamps else self._by_arrival(t_s, picture)
+        if by_arrival_s is not None:
+            t_s = by_arrival_s
             self._offset_before_s, self._offset_s = self._offset_s, stamp_s - t_s
         step_s = t_s - self._last.t_s
         lost = 0 if first else self._lost(step_s)
-        if not (first or jumped):
+        if not first and by_arrival_s is None:
             self._measure(step_s)
         if (drift := self._origin.push(picture.arrival_s - t_s, picture.arrival_s)) is not None:
             self._correct(drift, stamp_s, t_s)
-        self._last = Placed(picture, t_s, lost, jumped)
+        self._last = Placed(picture, t_s, lost, by_arrival_s is not None)
         return [self._last]
 
     def _correct(self, drift: float, stamp_s: float, t_s: float) -> None:
         """Let the source's clock run at another rate where it lies: `drift` is what it lost in a second, by our own."""
         before, self._drift = self._drift, drift
-        if not self._has_stamps or (min(before, drift) < LIES and max(before, drift) > -LIES):
+        lies = min(before, drift) > LIES or max(before, drift) < -LIES
+        if not lies or not self._has_stamps or self._recorded:
             return
         slower = 1 / (1 - drift)
         self._rate *= slower
@@ -227,20 +231,28 @@ class LiveTimeline:
         """Whether a picture of that time would be the next."""
         return self._last is not None and abs(t_s - self._last.t_s - self.interval_s) < self.interval_s / 2
 
+    def _by_arrival(self, t_s: float, picture: Picture) -> float | None:
+        """Where the stamp cannot be right: whole frames after the last, as far as they arrived apart; one at least."""
+        assert self._last is not None
+        apart_s = picture.arrival_s - self._last.picture.arrival_s
+        if not self._jumps(t_s, picture):
+            if not self._stood(t_s, picture):
+                return None
+            apart_s = picture.arrival_s - self._origin.value - self._last.t_s
+        return self._last.t_s + max(1, round(apart_s / self.interval_s)) * self.interval_s
+
     def _jumps(self, t_s: float, picture: Picture) -> bool:
         """Whether time would go back, or the picture be here before it was shot."""
         assert self._last is not None
-        if not self._has_stamps:
-            return False
-        early_s = self._origin.value - (picture.arrival_s - t_s)
+        early_s = self._origin.value - (picture.arrival_s - t_s) if not self._recorded else 0.0
         return t_s <= self._last.t_s or (early_s > EARLY_S and t_s - self._last.t_s > 1.5 * self.interval_s)
 
     def _stood(self, t_s: float, picture: Picture) -> bool:
         """Whether a pause is over for `SETTLE_S` and nothing has made up for it: the source's clock stood still."""
         assert self._last is not None
-        late_s = picture.arrival_s - t_s - self._origin.value if self._has_stamps else 0.0
+        late_s = picture.arrival_s - t_s - self._origin.value
         before_s = self._last.picture.arrival_s - self._last.t_s - self._origin.value
-        if late_s - before_s > LATE_S:
+        if late_s - before_s > LATE_S and not self._recorded:
             self._paused = (picture.arrival_s, late_s)
         elif self._paused is not None:
             since_s, then_s = self._paused
@@ -250,16 +262,6 @@ class LiveTimeline:
                 self._paused = None
                 return True
         return False
-
-    def _by_arrival(self, t_s: float, picture: Picture) -> float:
-        """As many whole frames after the picture before as their arrivals lie apart; one at least."""
-        assert self._last is not None
-        apart_s = picture.arrival_s - self._last.picture.arrival_s
-        if (
-            t_s > self._last.t_s and picture.arrival_s - t_s > self._origin.value
-        ):  # it stood: the pause lies further back
-            apart_s = picture.arrival_s - self._origin.value - self._last.t_s
-        return self._last.t_s + max(1, round(apart_s / self.interval_s)) * self.interval_s
 
     def _lost(self, step_s: float) -> int:
         """Without stamps a pause may be the network's: only one that no burst explains is a hole."""

@@ -151,9 +151,9 @@ def _timings(config: "trt.IBuilderConfig", order: Order) -> Iterator[None]:
 
 
 def _parity(scorer: Scorer, reference: Scorer, batches: Sequence[int]) -> dict[str, Any]:
-    """On noise, with one clip more than the largest batch: every way to split is taken."""
+    """On noise: each batch, one that is split, and each batch again, since one might spoil another's memory."""
     differences = []
-    for clips in {*batches, batches[-1] + 1}:
+    for clips in (*batches, batches[-1] + 1, *batches):
         inputs = examples(scorer.clip, clips)
         differences.append(np.abs(scorer.score(inputs) - reference.score(inputs)).ravel())
     found = np.concatenate(differences)

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ import zmq
 
 from livespot.publish.archive import Archive, Sent
 from livespot.publish.encoding import Encode
+from livespot.publish.keys import REREAD_S, Guard
 from livespot.publish.messages import Message, Moment
 from livespot.publish.requests import Answers
 
@@ -43,21 +45,28 @@ class Unsent:
     utc_s: float
 
 
+@dataclass
+class Sockets:
+    """The publisher's sockets, bound, all of one context."""
+
+    pub: "zmq.Socket[bytes]"
+    """XPUB."""
+    router: "zmq.Socket[bytes]"
+    zap: "zmq.Socket[bytes] | None"
+    """REP, on which libzmq asks whether a client may connect; None where everyone may."""
+    guard: Guard | None
+    reopen: Callable[[], "zmq.Socket[bytes]"]
+    """Gives a new `pub` at the same endpoint."""
+
+
 class Desk:
     """Sends, keeps and answers until it is told to stop; then it sends what waits, and closes its sockets."""
 
-    def __init__(
-        self,
-        pub: "zmq.Socket[bytes]",
-        router: "zmq.Socket[bytes]",
-        archive: Archive,
-        encode: Encode,
-        answers: Answers,
-    ) -> None:
-        """`pub` (XPUB) and `router` are bound, in one context; from `start` on they are the desk's."""
+    def __init__(self, sockets: "Sockets", archive: Archive, encode: Encode, answers: Answers) -> None:
+        """From `start` on the sockets are the desk's."""
         self.error: Exception | None = None
         """What ended the thread before its time."""
-        self._pub, self._router = pub, router
+        self._sockets, self._pub, self._router = sockets, sockets.pub, sockets.router
         self._archive, self._encode, self._answers = archive, encode, answers
         self._waiting: deque[Unsent] = deque()
         self._stopping = False
@@ -94,8 +103,9 @@ class Desk:
         except Exception as error:  # carried to the publisher's thread
             self.error = error
         finally:
-            for one in (self._pub, self._router, self._ear):
-                one.close()
+            for one in (self._pub, self._router, self._sockets.zap, self._ear):
+                if one is not None:
+                    one.close()
 
     def _turn(self) -> None:
         ready = self._poll()
@@ -103,6 +113,8 @@ class Desk:
             self._ear.recv(4096)
         while self._waiting:
             self._send(self._waiting.popleft())
+        if self._sockets.guard:
+            self._watch(self._sockets.guard)
         if self._pub in ready:
             self._welcome()
         if self._router in ready:
@@ -114,7 +126,11 @@ class Desk:
         """What there is to read from: the sockets of peers only once their pause is over, of the ear its descriptor."""
         pause_s = self._peers_from_s - time.monotonic()
         asked: list[Any] = [self._ear] if pause_s > 0 else [self._ear, self._pub, self._router]
-        readable, _, _ = zmq.select(asked, [], [], max(pause_s, 0.001) if pause_s > 0 else None)
+        timeout_s = max(pause_s, 0.001) if pause_s > 0 else None
+        if self._sockets.zap is not None:
+            asked.append(self._sockets.zap)
+            timeout_s = timeout_s or REREAD_S
+        readable, _, _ = zmq.select(asked, [], [], timeout_s)
         return readable
 
     def _send(self, unsent: Unsent) -> None:
@@ -134,19 +150,43 @@ class Desk:
         for topic, content in due.items():
             self._pub.send_multipart((topic, content))
 
+    def _watch(self, guard: Guard) -> None:
+        """Let in who is allowed, and put out who is no more."""
+        assert self._sockets.zap
+        gone = guard.reread(time.monotonic())
+        while question := _read(self._sockets.zap):
+            self._sockets.zap.send_multipart(guard.answer(question))
+        if gone:  # one subscriber alone cannot be cut off: all are, and those still allowed come back and miss nothing
+            self._pub.close(linger=0)
+            self._pub = self._sockets.reopen()
+
     def _answer(self) -> None:
         left = ANSWER_BYTES_A_TURN
         for _ in range(REQUESTS_A_TURN):
-            request = _read(self._router) if left > 0 else None
-            if request is None:
+            frames = _frames(self._router) if left > 0 else None
+            if frames is None:
                 break
-            peer, *delimiter, content = request
+            if not self._allows(frames[-1]):
+                continue
+            peer, *delimiter, content = [frame.bytes for frame in frames]
             if delimiter not in ([], [_DELIMITER]):
                 delimiter, content = [], b""
             answer = self._answers.answer(content, self._archive, Moment.now())
             left -= sum(map(len, answer))
             with suppress(zmq.Again):
                 self._router.send_multipart([peer, *delimiter, *answer], zmq.DONTWAIT)
+
+    def _allows(self, frame: zmq.Frame) -> bool:
+        """Whether the peer that sent this may ask still: its connection outlives its key."""
+        guard = self._sockets.guard
+        return guard is None or guard.allows(str(frame.get("User-Id")).encode())
+
+
+def _frames(one: "zmq.Socket[bytes]") -> list[zmq.Frame] | None:
+    try:
+        return one.recv_multipart(zmq.DONTWAIT, copy=False)
+    except zmq.Again:
+        return None
 
 
 def _read(one: "zmq.Socket[bytes]") -> list[bytes] | None:

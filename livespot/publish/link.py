@@ -16,6 +16,7 @@ from livespot.errors import PublishError
 from livespot.publish import endpoint as endpoints
 from livespot.publish.encoding import decode, encoder
 from livespot.publish.follower import Follower
+from livespot.publish.keys import ClientKeys
 from livespot.publish.messages import KINDS, OWN_STREAM, SCHEMA, Message, topic
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -48,12 +49,12 @@ _ENCODE = encoder("json")
 class Link:
     """Open from construction to `close`. It belongs to one thread."""
 
-    def __init__(self, endpoint: str, follower: Follower, silence_s: float) -> None:
+    def __init__(self, endpoint: str, follower: Follower, silence_s: float, keys: ClientKeys | None = None) -> None:
         """Raises PublishError for an endpoint that cannot be."""
         endpoints.check(endpoint)
         self.malformed = 0
         """Messages left out so far because they were none of livespot's."""
-        self._endpoint, self._follower, self._silence_s = endpoint, follower, silence_s
+        self._endpoint, self._follower, self._silence_s, self._keys = endpoint, follower, silence_s, keys
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._dealer: zmq.Socket[bytes] | None = None
         self._requests: str | None = None
@@ -120,6 +121,8 @@ class Link:
         one.linger = 0
         one.maxmsgsize = MAX_MESSAGE_BYTES
         one.reconnect_ivl, one.reconnect_ivl_max = RECONNECT_MS, RECONNECT_MAX_MS
+        if self._keys:
+            self._keys.configure(one)
 
     def _hear(self, parts: list[bytes], now_s: float) -> None:
         version = next((one for one in OTHER_VERSIONS if parts[0].startswith(one.encode())), None)
@@ -159,10 +162,23 @@ class Link:
             self._dealer.connect(endpoints.seen_from(self._endpoint, requests))
 
     def _learn(self, event: int, now_s: float) -> None:
-        """What the monitor says of the connection."""
+        """What the monitor says of the connection. Raises PublishError where it will never be."""
         self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
         if self._connected:
             self._alive_s, self._hung_up = now_s, 0
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            raise PublishError(
+                f"{self._endpoint} refuses this key: have its public half put into the directory of allowed keys there"
+            )
+        elif event != zmq.EVENT_DISCONNECTED:  # after an error of protocol libzmq does not try again
+            self._hung_up += HUNG_UP_TIMES if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL else 1
+        if self._hung_up >= HUNG_UP_TIMES:
+            raise PublishError(f"{self._endpoint} hangs up: {self._why_hung_up()}")
+
+    def _why_hung_up(self) -> str:
+        if self._keys is None:
+            return "it wants a key (give key and server_key), or is no livespot"
+        return "the server's key may be another than the one given, it may use none, or is no livespot"
 
     def _check(self, now_s: float) -> None:
         if self._other_version and self._follower.publisher is None and now_s - self._other_version[1] > 1.0:

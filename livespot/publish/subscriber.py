@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 
 import zmq
@@ -10,6 +11,7 @@ import zmq.asyncio
 
 from livespot.errors import PublishError
 from livespot.publish.follower import Follower, Notice
+from livespot.publish.keys import ClientKeys, client_keys
 from livespot.publish.link import Link
 from livespot.publish.messages import Kind, Message
 
@@ -27,6 +29,8 @@ def subscribe(
     *,
     past_s: float = 0.0,
     silence_s: float = SILENCE_S,
+    key: Path | str | None = None,
+    server_key: Path | str | None = None,
 ) -> "Subscription":
     """The messages of a running livespot as dicts, as `livespot.publish.schema()` describes them.
 
@@ -42,10 +46,14 @@ def subscribe(
     any more (`stream`, `of` which kind, `first` and `last` number), and restart, where another publisher has taken the
     place of the one that was heard. `streams` are names of sources, all where left out. With `timeout_s` the iteration
     ends once nothing has come for so long; without, it waits for ever, and reconnects where the publisher goes away
-    and comes back. Raises PublishError for a kind that does not exist, when entered for an endpoint that cannot be,
-    and while iterating where a connected publisher gives no sign of life for `silence_s` or speaks another version.
+    and comes back. A publisher with keys wants `key`, the secret file of `livespot keygen` whose public half it was
+    given, and `server_key`, its own public file or the 40 characters in it.
+
+    Raises PublishError for a kind that does not exist or a key that cannot be used, when entered for an endpoint that
+    cannot be, and while iterating where a connected publisher gives no sign of life for `silence_s`, speaks another
+    version, or refuses the key.
     """
-    return Subscription(endpoint, Follower(kinds, streams, past_s), timeout_s, silence_s)
+    return Subscription(endpoint, Follower(kinds, streams, past_s), timeout_s, silence_s, client_keys(key, server_key))
 
 
 def subscribe_async(
@@ -56,6 +64,8 @@ def subscribe_async(
     *,
     past_s: float = 0.0,
     silence_s: float = SILENCE_S,
+    key: Path | str | None = None,
+    server_key: Path | str | None = None,
 ) -> "AsyncSubscription":
     """`subscribe` for asyncio.
 
@@ -63,14 +73,18 @@ def subscribe_async(
         async for event in events:
             print(event["type"], event["onset_s"])
     """
-    return AsyncSubscription(endpoint, Follower(kinds, streams, past_s), timeout_s, silence_s)
+    return AsyncSubscription(
+        endpoint, Follower(kinds, streams, past_s), timeout_s, silence_s, client_keys(key, server_key)
+    )
 
 
 class _Subscription:
     """What both subscriptions share: all but how they wait."""
 
-    def __init__(self, endpoint: str, follower: Follower, timeout_s: float | None, silence_s: float) -> None:
-        self._endpoint, self._follower, self._silence_s = endpoint, follower, silence_s
+    def __init__(
+        self, endpoint: str, follower: Follower, timeout_s: float | None, silence_s: float, keys: ClientKeys | None
+    ) -> None:
+        self._endpoint, self._follower, self._silence_s, self._keys = endpoint, follower, silence_s, keys
         self._timeout_s = math.inf if timeout_s is None else timeout_s
         self._link: Link | None = None
         self._malformed = 0
@@ -86,7 +100,7 @@ class _Subscription:
         return self._link.malformed if self._link else self._malformed
 
     def _open(self) -> None:
-        self._link = Link(self._endpoint, self._follower, self._silence_s)
+        self._link = Link(self._endpoint, self._follower, self._silence_s, self._keys)
 
     def _close(self) -> None:
         if self._link is not None:

@@ -14,8 +14,9 @@ from livespot.errors import PublishError
 from livespot.publish import endpoint as endpoints
 from livespot.publish import messages
 from livespot.publish.archive import Archive
-from livespot.publish.desk import Desk, Unsent
+from livespot.publish.desk import Desk, Sockets, Unsent
 from livespot.publish.encoding import Encoding, encoder
+from livespot.publish.keys import ZAP, Guard
 from livespot.publish.messages import Message, Moment, Record
 from livespot.publish.requests import MAX_REQUEST_BYTES, Answers
 
@@ -35,6 +36,9 @@ HANDSHAKE_MS = 5_000
 
 LINGER_MS = 500
 """How long leaving may take to hand the last messages over."""
+
+REOPEN_S = 5.0
+"""How long a place that was just left may take to be free."""
 
 _NO_SUCH_ADDRESS = "this machine has no such address: give one of its own, 127.0.0.1 for one"
 _REASONS = {
@@ -61,11 +65,16 @@ class Publisher:
         requests: str | None = None,
         keep: int = KEEP_MESSAGES,
         encoding: Encoding = "json",
+        key: Path | None = None,
+        allowed_keys: Path | None = None,
+        insecure: bool = False,
     ) -> None:
         """`endpoint`: tcp://address:port or ipc://path; port * takes a free one. Nothing is opened yet.
 
         `requests` is where requests are answered, the next port if left out; `keep` messages of each topic can be
-        replayed.
+        replayed. With a `key`, a secret file of `livespot keygen`, all is encrypted, and only those can connect whose
+        public keys lie in the directory `allowed_keys`. Without one, other machines can connect only where `insecure`
+        says that they may.
         """
         self.endpoint = endpoint
         """Where to connect to; once entered, with the port that was taken."""
@@ -74,22 +83,24 @@ class Publisher:
         self._heartbeat_s = heartbeat_s
         self._keep = keep
         self._encoding: Encoding = encoding
+        self._key, self._allowed_keys, self._insecure = key, allowed_keys, insecure
         self._desk: Desk | None = None
 
     def __enter__(self) -> "Publisher":
-        """Raises PublishError where an endpoint cannot be bound."""
+        """Raises PublishError where an endpoint cannot be bound, or a key cannot be used."""
         encode = encoder(self._encoding)
+        endpoints.check(self.endpoint)
+        self._guard = Guard(self._key, self._allowed_keys) if self._key else None
         self._id = uuid.uuid4().hex
         self._next: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._opened_s = self._heartbeat_due_s = time.monotonic()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            pub, self.endpoint = self._bind(zmq.XPUB, self.endpoint)
-            router, self.requests = self._bind(zmq.ROUTER, self.requests or endpoints.beside(self.endpoint))
+            sockets = self._open()
         except BaseException:
             self._context.destroy(linger=0)
             raise
-        self._desk = Desk(pub, router, Archive(self._keep), encode, Answers(self._id, encode))
+        self._desk = Desk(sockets, Archive(self._keep), encode, Answers(self._id, encode))
         self._desk.start()
         self.heartbeat()  # kept for new subscribers: it says where to ask
         return self
@@ -116,19 +127,59 @@ class Publisher:
         uptime_s = now.monotonic_s - self._opened_s
         self._send(messages.heartbeat(uptime_s, self._heartbeat_s, self._next, self.requests or ""), now)
 
+    def _open(self) -> Sockets:
+        zap = None
+        if self._guard:  # before the others: libzmq asks it from their first client on
+            zap = self._context.socket(zmq.REP)
+            zap.linger = 0
+            zap.bind(ZAP)
+        pub, self.endpoint = self._bind(zmq.XPUB, self.endpoint)
+        router, self.requests = self._bind(zmq.ROUTER, self.requests or endpoints.beside(self.endpoint))
+        return Sockets(pub, router, zap, self._guard, self._reopen)
+
     def _bind(self, socket_type: int, endpoint: str) -> tuple["zmq.Socket[bytes]", str]:
         endpoints.check(endpoint)
+        self._check_reach(endpoint)
         if endpoint.startswith("ipc://"):
             _check_path(endpoint, Path(endpoint.removeprefix("ipc://")))
         one = self._context.socket(socket_type)
         try:
-            _configure(one, endpoint)
+            self._configure(one, endpoint)
             one.bind(endpoint)
         except zmq.ZMQError as error:
             reason = _REASONS.get(error.errno or 0, f"{error.strerror}: give tcp://address:port or ipc://path")
             asking = "" if socket_type == zmq.XPUB else " for requests (publish.requests gives another)"
             raise PublishError(f"{endpoint} cannot be bound{asking}: {reason}") from None
         return one, one.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def _reopen(self) -> "zmq.Socket[bytes]":
+        """The place of an XPUB socket that was closed; libzmq frees it a moment later."""
+        one = self._context.socket(zmq.XPUB)
+        self._configure(one, self.endpoint)
+        until_s = time.monotonic() + REOPEN_S
+        while not _bound(one, self.endpoint, must=time.monotonic() > until_s):
+            time.sleep(0.01)
+        return one
+
+    def _check_reach(self, endpoint: str) -> None:
+        if not (self._guard or self._insecure or endpoints.is_local(endpoint)):
+            raise PublishError(
+                f"{endpoint} lets anyone in the network hear who moves which muscle when: give publish.key and "
+                "publish.allowed_keys (`livespot keygen`), or say --insecure"
+            )
+
+    def _configure(self, one: "zmq.Socket[bytes]", endpoint: str) -> None:
+        endpoints.configure(one, endpoint)
+        one.linger = LINGER_MS
+        one.handshake_ivl = HANDSHAKE_MS
+        one.maxmsgsize = MAX_REQUEST_BYTES
+        if one.type == zmq.XPUB:
+            one.sndhwm = SEND_QUEUE_MESSAGES
+            one.xpub_verbose = True
+        else:
+            one.sndhwm, one.rcvhwm = ANSWER_QUEUE, REQUEST_QUEUE
+        if self._guard:
+            self._guard.configure(one)
 
     def _send(self, body: Message, now: Moment) -> Message:
         if self._desk is None:
@@ -143,16 +194,15 @@ class Publisher:
         return message
 
 
-def _configure(one: "zmq.Socket[bytes]", endpoint: str) -> None:
-    endpoints.configure(one, endpoint)
-    one.linger = LINGER_MS
-    one.handshake_ivl = HANDSHAKE_MS
-    one.maxmsgsize = MAX_REQUEST_BYTES
-    if one.type == zmq.XPUB:
-        one.sndhwm = SEND_QUEUE_MESSAGES
-        one.xpub_verbose = True
-    else:
-        one.sndhwm, one.rcvhwm = ANSWER_QUEUE, REQUEST_QUEUE
+def _bound(one: "zmq.Socket[bytes]", endpoint: str, must: bool) -> bool:
+    """Whether the socket could be bound; an error where it `must`."""
+    try:
+        one.bind(endpoint)
+    except zmq.ZMQError:
+        if must:
+            raise
+        return False
+    return True
 
 
 def _check_path(endpoint: str, path: Path) -> None:

@@ -9,13 +9,13 @@ import pytest
 from livespot.errors import PublishError
 from livespot.publish.archive import Archive, Sent
 from livespot.publish.encoding import decode, encoder
-from livespot.publish.follower import ANSWER_S, GREETING_S, MAX_HELD_MESSAGES, TRIES, Follower
-from livespot.publish.messages import Message, Moment, Record, body, envelope, heartbeat, topic
+from livespot.publish.follower import ANSWER_S, GREETING_S, MAX_HELD_MESSAGES, TRIES, Follower, Notice
+from livespot.publish.messages import Kind, Message, Moment, Record, body, envelope, heartbeat, topic
 from livespot.publish.requests import Answers
 from tests.publish.examples import CLOSE, LOST_FRAMES, OPEN, RUNNING, SCORES
 
 ENCODE = encoder("json")
-EVERY = ("event", "gap", "status", "score", "lost", "restart")
+EVERY: tuple[Kind | Notice, ...] = ("event", "gap", "status", "score", "lost", "restart")
 
 
 class Server:

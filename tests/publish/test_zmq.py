@@ -244,7 +244,7 @@ def test_a_port_in_use_is_named_with_what_to_do() -> None:
     ],
 )
 def test_an_endpoint_that_cannot_be_bound_is_refused_in_words(endpoint: str, words: str) -> None:
-    with pytest.raises(PublishError, match=words), Publisher(endpoint):
+    with pytest.raises(PublishError, match=words), Publisher(endpoint, insecure=True):
         pass
 
 
@@ -307,7 +307,7 @@ def test_leaving_closes_every_socket_and_thread() -> None:
     for _ in range(5):
         with joined():
             pass
-        with pytest.raises(PublishError), Publisher("tcp://192.0.2.1:5556"):
+        with pytest.raises(PublishError), Publisher("tcp://192.0.2.1:5556", insecure=True):
             pass
     give_up_s = time.monotonic() + PATIENCE_S
     while any(now > then for now, then in zip(left_over(), before, strict=True)):  # threads end a moment later

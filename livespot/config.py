@@ -159,9 +159,20 @@ class PublishSettings(_Model):
     """The event stream."""
 
     endpoint: str = Field(default="tcp://127.0.0.1:5556", pattern=r"^(tcp|ipc)://.+")
+    requests: str | None = Field(default=None, pattern=r"^(tcp|ipc)://.+")
+    """Where snapshots and replays are asked for; the next port where left out."""
     scores: bool = False
     """Publish the scores of every frame as well."""
     heartbeat_s: Positive = 1.0
+    keep: int = Field(default=10_000, ge=0, le=1_000_000)
+    """Messages of each topic that can be replayed."""
+    encoding: Literal["json", "msgpack"] = "json"
+    key: Path | None = None
+    """Secret file of `livespot keygen`: all is encrypted, and only allowed clients are let in."""
+    allowed_keys: Path | None = None
+    """Directory with the public key files of allowed clients; read again while livespot runs."""
+    insecure: bool = False
+    """Let other machines connect without a key."""
 
 
 class Settings(_Model):

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+from livespot.config import PublishSettings
 from livespot.overlay import Overlay, Window
 from livespot.pipeline import Pipeline, Step
 from livespot.publish.messages import Message
@@ -65,6 +66,20 @@ class Turn:
     steps: list[Step]
     messages: list[Message]
     meter: Meter
+
+
+def publisher_of(settings: PublishSettings) -> Publisher:
+    """The publisher that settings ask for; not opened yet."""
+    return Publisher(
+        settings.endpoint,
+        settings.heartbeat_s,
+        requests=settings.requests,
+        keep=settings.keep,
+        encoding=settings.encoding,
+        key=settings.key,
+        allowed_keys=settings.allowed_keys,
+        insecure=settings.insecure,
+    )
 
 
 def serve(

@@ -1,6 +1,6 @@
 """Commands that watch: cameras, recordings, the stream of another livespot, the virtual camera."""
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,6 +60,7 @@ def run(
     max_faces: MaxFacesOption = None,
     endpoint: Annotated[str | None, typer.Option(help="Where events are published, tcp://127.0.0.1:5556.")] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Publish the scores of every frame as well.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let other machines connect without a key.")] = False,
     show: Annotated[bool, typer.Option("--show", help="A window with face, crop, scores and events.")] = False,
     duration: Annotated[float | None, typer.Option(min=0, help="End after so many seconds.")] = None,
     as_json: JsonOption = False,
@@ -73,21 +74,21 @@ def run(
         "align.max_faces": max_faces,
         "publish.endpoint": endpoint,
         "publish.scores": scores or None,
+        "publish.insecure": insecure or None,
     }
     chosen = chosen_settings(config_file, flags, settings)
     if not chosen.sources:
         raise SettingsError("no source is given: --source 0 for the first webcam, --source demo:// without a camera")
     _check_live(chosen)
     from livespot.capture import open_source, unique_names
-    from livespot.live import Windows, serve, stopping_on_signals
+    from livespot.live import Windows, publisher_of, serve, stopping_on_signals
     from livespot.pipeline import Pipeline
-    from livespot.publish.zmq import Publisher
     from livespot.spotting import scoring
 
     sources = [open_source(one, chosen.capture) for one in unique_names(chosen.sources)]
     publish = chosen.publish
     with ExitStack() as stack:
-        publisher = stack.enter_context(Publisher(publish.endpoint, publish.heartbeat_s))
+        publisher = stack.enter_context(publisher_of(publish))
         scorer = stack.enter_context(scoring(chosen))
         pipeline = stack.enter_context(Pipeline(chosen, sources, scorer))
         stack.enter_context(stopping_on_signals(pipeline))
@@ -181,32 +182,6 @@ def spot(
     if pipeline.stopped:
         err.print("[yellow]interrupted[/]: only what came before is told")
         raise typer.Exit(Exit.INTERRUPTED)
-
-
-@commands.command(
-    epilog=examples(
-        "livespot listen",
-        "livespot listen tcp://10.0.0.5:5556 --stream door --kind event --kind gap",
-        "livespot listen --json >> events.jsonl",
-    )
-)
-def listen(
-    endpoint: Annotated[str, typer.Argument(help="Where a livespot publishes.")] = config.PublishSettings().endpoint,
-    kind: Annotated[
-        list[str] | None, typer.Option("--kind", "-k", help="Of event, gap, status, score, heartbeat.")
-    ] = None,
-    stream: Annotated[list[str] | None, typer.Option("--stream", help="Only this source; repeats.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=0, help="End after so many seconds without a message.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print events as they come. Ctrl-C ends it."""
-    from livespot.publish import subscribe
-
-    kinds = kind or ("event", "gap", "status")
-    with suppress(KeyboardInterrupt), subscribe(endpoint, kinds, stream or (), timeout) as messages:  # type: ignore[arg-type]
-        err.print(f"listening to [bold]{escape(endpoint)}[/]")
-        for message in messages:
-            tell(message, as_json, all_kinds=True)
 
 
 @commands.command(epilog=examples("livespot demo", "livespot demo --seconds 60 --seed 7 --portrait me.jpg"))

@@ -48,6 +48,10 @@ def _in_words(message: dict[str, Any]) -> str:
         return (
             f"{message['t_s']:9.2f} s  {stream} face {message['face']}: {message['micro']:.2f} {message['macro']:.2f}"
         )
+    if kind == "lost":
+        return f"{'':9}    {stream}: lost {message['of']} {message['first']} to {message['last']}"
+    if kind == "restart":
+        return f"{'':9}    livespot was started anew"
     return f"{'':9}    {stream}: up for {message['uptime_s']:.0f} s"
 
 

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.markup import escape
@@ -10,6 +10,10 @@ from rich.markup import escape
 from livespot import config
 from livespot.cli.common import JsonOption, err, examples, out
 from livespot.cli.words import tell
+
+if TYPE_CHECKING:
+    from livespot.publish.follower import Notice
+    from livespot.publish.messages import Kind
 
 commands = typer.Typer()
 
@@ -38,16 +42,8 @@ def listen(
     """Print what is so now, then events as they come. Ctrl-C ends it."""
     from livespot.publish import subscribe
 
-    kinds = kind or ("event", "gap", "status", "lost", "restart")
-    subscription = subscribe(
-        endpoint,
-        kinds,
-        stream or (),
-        timeout,
-        past_s=past,
-        key=key,
-        server_key=server_key,  # type: ignore[arg-type]
-    )
+    kinds = cast("list[Kind | Notice]", kind or ["event", "gap", "status", "lost", "restart"])
+    subscription = subscribe(endpoint, kinds, stream or (), timeout, past_s=past, key=key, server_key=server_key)
     with suppress(KeyboardInterrupt), subscription as messages:
         err.print(f"listening to [bold]{escape(endpoint)}[/]")
         for message in messages:

@@ -207,7 +207,11 @@ def _message(parts: list[bytes]) -> Message | None:
         message = decode(content)
     except ValueError:
         return None
-    return message if message.get("schema") == SCHEMA and _typed(message, _MESSAGE) else None
+    sound = message.get("schema") == SCHEMA and _typed(message, _MESSAGE)
+    if sound and message["kind"] == "heartbeat":
+        sound = _typed({"interval_s": 0, "next": {}, "requests": ""} | message, _HEARTBEAT)
+        sound = sound and _numbered(message.get("next", {}), 2)
+    return message if sound else None
 
 
 def _answer(content: bytes) -> Message | None:
@@ -216,15 +220,16 @@ def _answer(content: bytes) -> Message | None:
         head = decode(content)
     except ValueError:
         return None
-    reply = head.get("reply")
-    return head if _typed(head, _ANSWER) and _typed(head, _ANSWERS.get(str(reply), {})) else None
+    sound = _typed(head, _ANSWER) and _typed(head, _ANSWERS.get(str(head.get("reply")), {}))
+    sound = sound and _numbered(head.get("topics", {}), 3) and _numbered(head.get("missing") or {}, 1)
+    return head if sound else None
 
 
 _Types: TypeAlias = dict[str, tuple[type, ...]]
+_NUMBER = (int, float)
 
-_MESSAGE: _Types = {
-    "stream": (str,), "kind": (str,), "publisher": (str,), "seq": (int,), "monotonic_s": (int, float),
-}  # fmt: skip
+_MESSAGE: _Types = {"stream": (str,), "kind": (str,), "publisher": (str,), "seq": (int,), "monotonic_s": _NUMBER}
+_HEARTBEAT: _Types = {"interval_s": _NUMBER, "next": (dict,), "requests": (str,)}
 _ANSWER: _Types = {"id": (int,), "publisher": (str,), "reply": (str,)}
 _ANSWERS: dict[str, _Types] = {
     "snapshot": {"topics": (dict,), "utc": (str,)},
@@ -234,3 +239,10 @@ _ANSWERS: dict[str, _Types] = {
 
 def _typed(fields: Message, types: _Types) -> bool:
     return all(isinstance(fields.get(key), one) for key, one in types.items())
+
+
+def _numbered(value: object, depth: int) -> bool:
+    """Whether it is objects in objects, `depth` levels of them, with whole numbers in the innermost."""
+    if depth == 0:
+        return isinstance(value, int)
+    return isinstance(value, dict) and all(_numbered(one, depth - 1) for one in value.values())

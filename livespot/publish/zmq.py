@@ -128,13 +128,13 @@ class Publisher:
         self._send(messages.heartbeat(uptime_s, self._heartbeat_s, self._next, self.requests or ""), now)
 
     def _open(self) -> Sockets:
-        zap = None
+        zap, requests = None, self.requests or endpoints.beside(self.endpoint)
         if self._guard:  # before the others: libzmq asks it from their first client on
             zap = self._context.socket(zmq.REP)
             zap.linger = 0
             zap.bind(ZAP)
         pub, self.endpoint = self._bind(zmq.XPUB, self.endpoint)
-        router, self.requests = self._bind(zmq.ROUTER, self.requests or endpoints.beside(self.endpoint))
+        router, self.requests = self._bind(zmq.ROUTER, requests)
         return Sockets(pub, router, zap, self._guard, self._reopen)
 
     def _bind(self, socket_type: int, endpoint: str) -> tuple["zmq.Socket[bytes]", str]:

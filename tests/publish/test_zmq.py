@@ -190,6 +190,11 @@ def test_what_is_not_livespots_is_counted_and_left_out() -> None:
         [b"livespot.v1.cam1.event.", b"[" * 100_000],
         [b"livespot.v1.cam1.event.", b'{"schema": "livespot.v2", "kind": "event"}'],
         [b"livespot.v1.cam1.event.", b'{"schema": "livespot.v1"}'],
+        fake("livespot", 0, "heartbeat", next=[1]),
+        fake("livespot", 0, "heartbeat", next={"cam1": {"event": "many"}}),
+        fake("livespot", 0, "heartbeat", requests=5557),
+        fake("livespot", 0, "heartbeat", interval_s="soon"),
+        [fake("cam1", 0)[0], fake("cam1", 0)[1].replace(b'"seq": 0', b'"seq": "0"')],
     ]
     good, end = (fake("cam1", seq) for seq in (0, 1))
     context = zmq.Context()

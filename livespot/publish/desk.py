@@ -18,12 +18,15 @@ import zmq
 
 from livespot.publish.archive import Archive, Sent
 from livespot.publish.encoding import Encode
-from livespot.publish.keys import REREAD_S, Guard
+from livespot.publish.keys import Guard
 from livespot.publish.messages import Message, Moment
 from livespot.publish.requests import Answers
 
 WAITING_MESSAGES = 10_000
 """More than this thread could send in half a second: beyond it the newest are lost, which `seq` shows."""
+
+IDLE_S = 0.02
+"""Messages for which nobody rings wait no longer than this."""
 
 REQUESTS_A_TURN, ANSWER_BYTES_A_TURN, SUBSCRIPTIONS_A_TURN = 16, 200_000, 1_000
 PAUSE_S = 0.005
@@ -80,21 +83,25 @@ class Desk:
         self._thread.start()
 
     def hand_over(self, unsent: Unsent) -> None:
-        """Have a message sent; never waits."""
+        """Have a message sent at the next ring, or in `IDLE_S` at the latest; never waits.
+
+        It makes no system call: one would let go of the interpreter, and this thread might keep it for long.
+        """
         if len(self._waiting) < WAITING_MESSAGES:
             self._waiting.append(unsent)
-        self._ring()
+
+    def ring(self) -> None:
+        """Have what was handed over sent now."""
+        if self._waiting or self._stopping:
+            with suppress(OSError):  # so many rings that are not heard yet are enough; or the thread has ended
+                self._bell.send(b"\0")
 
     def stop(self) -> None:
         """Wait until all that was handed over is in the sockets' hands and they are closed."""
         self._stopping = True
-        self._ring()
+        self.ring()
         self._thread.join()
         self._bell.close()
-
-    def _ring(self) -> None:
-        with suppress(OSError):  # so many that are not heard yet are enough; or the thread has ended
-            self._bell.send(b"\0")
 
     def _run(self) -> None:
         try:
@@ -126,11 +133,9 @@ class Desk:
         """What there is to read from: the sockets of peers only once their pause is over, of the ear its descriptor."""
         pause_s = self._peers_from_s - time.monotonic()
         asked: list[Any] = [self._ear] if pause_s > 0 else [self._ear, self._pub, self._router]
-        timeout_s = max(pause_s, 0.001) if pause_s > 0 else None
         if self._sockets.zap is not None:
             asked.append(self._sockets.zap)
-            timeout_s = timeout_s or REREAD_S
-        readable, _, _ = zmq.select(asked, [], [], timeout_s)
+        readable, _, _ = zmq.select(asked, [], [], max(pause_s, 0.001) if pause_s > 0 else IDLE_S)
         return readable
 
     def _send(self, unsent: Unsent) -> None:

@@ -114,18 +114,20 @@ class Publisher:
             self._context.term()
 
     def publish(self, record: Record) -> Message:
-        """Publish one record, with the clocks read now; the message that is sent."""
+        """Publish one record, with the clocks read now; the message, which is sent with the next heartbeat or soon."""
         now = Moment.now()
         return self._send(messages.body(record, now), now)
 
     def heartbeat(self) -> None:
-        """Publish a heartbeat if one is due: for every turn of the loop, with or without frames."""
+        """Publish a heartbeat if one is due, and send at once all that was published: for every turn of the loop, with
+        or without frames."""
         now = Moment.now()
-        if now.monotonic_s < self._heartbeat_due_s:
-            return
-        self._heartbeat_due_s = now.monotonic_s + self._heartbeat_s
-        uptime_s = now.monotonic_s - self._opened_s
-        self._send(messages.heartbeat(uptime_s, self._heartbeat_s, self._next, self.requests or ""), now)
+        if now.monotonic_s >= self._heartbeat_due_s:
+            self._heartbeat_due_s = now.monotonic_s + self._heartbeat_s
+            uptime_s = now.monotonic_s - self._opened_s
+            self._send(messages.heartbeat(uptime_s, self._heartbeat_s, self._next, self.requests or ""), now)
+        if self._desk:
+            self._desk.ring()
 
     def _open(self) -> Sockets:
         zap, requests = None, self.requests or endpoints.beside(self.endpoint)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -164,4 +165,11 @@ def _microseconds(value: float) -> float:
 
 
 def _utc(utc_s: float) -> str:
-    return datetime.fromtimestamp(utc_s, timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
+    second, microseconds = divmod(round(utc_s * 1e6), 1_000_000)
+    return f"{_second(second)}.{microseconds:06d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(utc_s: int) -> str:
+    """The instants of one message lie in few seconds, and writing one out takes long."""
+    return datetime.fromtimestamp(utc_s, timezone.utc).isoformat()[:19]

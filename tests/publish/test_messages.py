@@ -121,6 +121,20 @@ def test_utc_has_six_decimals_even_when_they_are_zeros() -> None:
     assert sent(BODIES[-1])["utc"] == "2027-01-15T08:00:00.500000Z"
 
 
+@pytest.mark.parametrize(
+    ("utc_s", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000000Z"),
+        (1_800_000_000.000001, "2027-01-15T08:00:00.000001Z"),
+        (1_800_000_000.9999999, "2027-01-15T08:00:01.000000Z"),
+        (1_800_000_000.123456, "2027-01-15T08:00:00.123456Z"),
+        (-0.5, "1969-12-31T23:59:59.500000Z"),
+    ],
+)
+def test_utc_is_rounded_to_microseconds(utc_s: float, text: str) -> None:
+    assert messages.stamps(Moment(0.0, utc_s))["utc"] == text
+
+
 @pytest.mark.parametrize(("event", "told_s"), [(OPEN, 12.0), (UPDATE, 12.2), (CLOSE, 12.4)])
 def test_latency_runs_from_what_the_phase_tells_until_publication(event: Record, told_s: float) -> None:
     decided_s = messages.body(event, NOW)["t_s"]

@@ -23,6 +23,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from livespot.capture.opencv import FPS_OTHERWISE
 from livespot.capture.source import Picture
 from livespot.capture.timeline import LiveTimeline, Placed
@@ -41,6 +44,11 @@ GRACE_S = 1.0
 
 STEADY_S = 2.0
 """A connection that gave frames for so long was no failure: the next pause is the shortest again."""
+
+STILL_S = 10.0
+"""A picture that stays the same to the last bit for so long is no camera's: OpenCV shows its last one for ever where a
+stream changes its size, and some cameras when they hang. One that is still from the beginning of a connection on is
+believed; so is a shorter while, for which a sparing encoder sends nothing of a scene where nothing moves."""
 
 ROOT = Path(__file__).parents[2]
 """Where the reader's process finds livespot, whatever lies in the folder that we were started in."""
@@ -67,6 +75,8 @@ class Camera:
         self._timeline = LiveTimeline(1 / FPS_OTHERWISE)
         self._status = Status(name, "connecting", 0.0)
         self._last: Frame | None = None
+        self._moved: Frame | None = None
+        self._still = False
         self._running_since_s: float | None = None
 
     def __enter__(self) -> "Camera":
@@ -92,7 +102,10 @@ class Camera:
         """Frames, each change of what the source is doing, and what its clock did."""
         failures = 0
         while True:
-            failed = yield from self._connection()
+            try:
+                failed = yield from self._connection()
+            except OSError as error:  # no process or no pipe to be had: others may give theirs back
+                failed = Failed(f"its reader cannot be started: {error.strerror}")
             if failed.finished or self._stopping.is_set():
                 return
             failures = 0 if self._was_steady() else failures + 1
@@ -107,7 +120,7 @@ class Camera:
 
     def _connection(self) -> Generator[Item, None, Failed]:
         """One connection, from opening to why it ended."""
-        self._running_since_s = None
+        self._running_since_s = self._moved = None
         with _Reader(self._address, self._settings) as self._reader:
             if self._stopping.is_set():
                 return Failed("stopped")
@@ -132,6 +145,9 @@ class Camera:
                 placed = self._timeline.push(message)
                 yield from self._frames(placed)
                 news_s = now_s if placed or self._timeline.holding else news_s
+            if self._moved and self._last and self._last.t_s - self._moved.t_s > STILL_S:
+                yield Gap(self.name, self._moved.t_s, self._last.t_s, "frames_lost")
+                return Failed(f"the same picture again and again for {STILL_S:g} s")
             if now_s - news_s > self._settings.read_timeout_s + GRACE_S:
                 return Failed(f"no new picture for {now_s - news_s:.1f} s")
             if self._status.state == "running" and now_s - news_s > self._stall_s():
@@ -159,6 +175,9 @@ class Camera:
             if placed.jumped:
                 yield Gap(self.name, before.t_s, placed.t_s, "clock_jump", frames=placed.lost)
         self._last = Frame(image, self.name, index, placed.t_s, placed.picture.arrival_s, epoch)
+        same = before is not None and _equal(image, before.image)
+        self._still = before is None or (same and (self._still or again))
+        self._moved = self._last if self._still or not same else self._moved
         if self._status.state != "running":
             if again and before is not None:
                 self._status = replace(self._status, reconnects=self._status.reconnects + 1)
@@ -173,6 +192,11 @@ class Camera:
         now_s = self._last.t_s if self._last else 0.0
         self._status = replace(self._status, state=state, t_s=now_s, detail=detail)
         return self._status
+
+
+def _equal(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    """Two pictures, uint8 (H, W, 3); most that differ do so in the first look at few of their pixels."""
+    return np.array_equal(one[::8, ::8], other[::8, ::8]) and np.array_equal(one, other)
 
 
 def retry_pause_s(failures: int, settings: CaptureSettings) -> float:

@@ -73,6 +73,8 @@ class Receiver:
     def __init__(self, pipe: IO[bytes]) -> None:
         self._file = pipe.fileno()
         os.set_blocking(self._file, False)
+        self._poll = select.poll()
+        self._poll.register(self._file, select.POLLIN)
         _widen(self._file)
 
     def receive(self, timeout_s: float) -> Message | None:
@@ -80,7 +82,7 @@ class Receiver:
 
         Raises EOFError where the sender has gone, or stops in the middle of a message.
         """
-        if not select.select([self._file], [], [], max(0.0, timeout_s))[0]:
+        if not self._waits(timeout_s):
             return None
         until_s = time.monotonic() + WHOLE_S
         head_bytes, pixel_bytes = LENGTHS.unpack(self._read(LENGTHS.size, until_s).data)
@@ -92,12 +94,16 @@ class Receiver:
         image = self._read(pixel_bytes, until_s).reshape(head["height"], head["width"], 3)
         return Picture(image, head["stamp_s"], head["arrival_s"])
 
+    def _waits(self, timeout_s: float) -> bool:
+        """Whether something can be read, the end included, within so long."""
+        return bool(self._poll.poll(max(0.0, 1000 * timeout_s)))
+
     def _read(self, size: int, until_s: float) -> NDArray[np.uint8]:
         """So many bytes, uint8 (size,)."""
         data = np.empty(size, np.uint8)
         view, read = data.data, 0
         while read < size:
-            if not select.select([self._file], [], [], max(0.0, until_s - time.monotonic()))[0]:
+            if not self._waits(until_s - time.monotonic()):
                 raise EOFError("stopped in the middle of a message")
             got = os.readv(self._file, [view[read:]])
             if got == 0:

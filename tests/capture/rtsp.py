@@ -87,6 +87,10 @@ class Server:
         with self._process:
             self._process.wait()
 
+    def grow(self) -> None:
+        """Its pictures are twice as wide and high from now on, in the same connections."""
+        self._process.send_signal(signal.SIGUSR1)
+
     def pause(self) -> None:
         """It keeps its connections but does nothing."""
         self._process.send_signal(signal.SIGSTOP)

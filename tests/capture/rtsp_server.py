@@ -11,6 +11,7 @@ test can tell to the frame what was lost, and how late a picture is. Kill it, st
 # (the bindings are the system's, which knows no types of them)
 
 import argparse
+import signal
 import time
 
 import gi
@@ -29,11 +30,25 @@ def picture(number, width, height):
     return row * height
 
 
+def caps(options):
+    """What the pictures are, as GStreamer says it."""
+    size = f"width={options.width},height={options.height}"
+    return Gst.Caps.from_string(f"video/x-raw,format=GRAY8,{size},framerate={options.fps}/1")
+
+
+def grow(options):
+    """Twice as wide and high from now on."""
+    options.width, options.height = 2 * options.width, 2 * options.height
+    return True
+
+
 class Feed:
     """Pushes a picture for each tick of the monotonic clock into one media's appsrc."""
 
-    def __init__(self, source, fps, width, height):
-        self._source, self._fps, self._width, self._height = source, fps, width, height
+    def __init__(self, source, options):
+        self._source, self._options, self._fps = source, options, options.fps
+        self._width = options.width
+        fps = self._fps
         self._first = self._last = int(time.monotonic() * fps)
         self._tick()
         self._timer = GLib.timeout_add(max(1, int(250 / fps)), self._tick)
@@ -46,7 +61,10 @@ class Feed:
     def _tick(self):
         now = int(time.monotonic() * self._fps)
         for number in range(max(self._last, now - 4) + 1, now + 1):  # what was missed while we were stopped is gone
-            buffer = Gst.Buffer.new_wrapped(picture(number, self._width, self._height))
+            if self._width != self._options.width:
+                self._width = self._options.width
+                self._source.set_property("caps", caps(self._options))
+            buffer = Gst.Buffer.new_wrapped(picture(number, self._width, self._options.height))
             buffer.pts = int((number - self._first) * NS / self._fps)
             buffer.duration = int(NS / self._fps)
             self._source.emit("push-buffer", buffer)
@@ -60,7 +78,6 @@ class Factory(GstRtspServer.RTSPMediaFactory):
     def __init__(self, options):
         super().__init__()
         self._options = options
-        caps = f"video/x-raw,format=GRAY8,width={options.width},height={options.height},framerate={options.fps}/1"
         encode = (
             "jpegenc ! rtpjpegpay pt=26"
             if options.codec == "jpeg"
@@ -69,14 +86,14 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         )
         encode += f" ! identity name=pay0 drop-probability={options.loss}"
         self.set_launch(
-            f"( appsrc name=camera is-live=true format=time caps={caps} ! "
-            f"videoconvert ! video/x-raw,format=I420 ! {encode} )"
+            f"( appsrc name=camera is-live=true format=time ! videoconvert ! video/x-raw,format=I420 ! {encode} )"
         )
         self.set_shared(True)
 
     def do_configure(self, media):
         source = media.get_element().get_by_name_recurse_up("camera")
-        feed = Feed(source, self._options.fps, self._options.width, self._options.height)
+        source.set_property("caps", caps(self._options))
+        feed = Feed(source, self._options)
         media.connect("unprepared", feed.end)
 
 
@@ -117,6 +134,7 @@ def main():
         with_password(server, *options.login.split(":"))
     if not server.attach(None):
         raise SystemExit(f"port {options.port} is taken")
+    GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, grow, options)
     print(server.get_bound_port(), flush=True)
     GLib.MainLoop().run()
 

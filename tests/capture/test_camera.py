@@ -3,9 +3,13 @@
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import psutil
 import pytest
 
@@ -13,7 +17,7 @@ from livespot.capture.camera import Camera, retry_pause_s
 from livespot.capture.timeline import with_gaps
 from livespot.config import CaptureSettings
 from livespot.records import Frame, Gap, Status
-from tests.capture.media import number_of, write_video
+from tests.capture.media import number_of, picture, write_video
 from tests.capture.test_opencv import camera_server
 from tests.capture.watching import PATIENCE_S, Watched
 
@@ -76,6 +80,81 @@ def test_stopping_does_not_wait_for_a_camera_that_does_not_answer() -> None:
             connection, _ = server.accept()
         connection.close()
     assert psutil.Process().children() == []
+
+
+def test_where_no_process_can_be_had_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    python = sys.executable
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with camera_server() as host, Watched(Camera(f"http://{host}/live", "cam", QUICK)) as seen:
+        seen.until(lambda seen: seen.states.count("waiting") >= 2)
+        monkeypatch.setattr(sys, "executable", python)
+        seen.until(lambda seen: len(seen.frames) >= 5)
+    assert "its reader cannot be started: No such file" in seen.told[0].detail
+
+
+class Growing(BaseHTTPRequestHandler):
+    """Ten small pictures and then larger ones in one stream; only larger ones in the next."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        small = 0 if type(self).asked else 10
+        type(self).asked += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        for number in range(200):
+            width, height = (160, 120) if number < small else (320, 240)
+            jpeg = cv2.imencode(".jpg", picture(number % 40, width, height))[1]
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            with suppress(ConnectionError):
+                self.wfile.write(head.encode() + jpeg.tobytes() + b"\r\n")
+            time.sleep(0.02)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_stream_that_changes_its_size_is_opened_again_where_opencv_shows_its_last_picture_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("livespot.capture.camera.STILL_S", 0.5)
+    with camera_server(handler=Growing) as host, Watched(Camera(f"http://{host}/", "cam", QUICK)) as seen:
+        seen.until(lambda seen: any(frame.image.shape == (240, 320, 3) for frame in seen.frames))
+    assert seen.states[:3] == ["running", "waiting", "connecting"]
+    assert "the same picture again and again for 0.5 s" in seen.told[1].detail
+    [gap, *_] = [item for item in seen.items if isinstance(item, Gap)]
+    assert gap.from_s == seen.frames[9].t_s
+    assert 0.5 < gap.to_s - gap.from_s < 1.0
+    first = next(frame for frame in seen.frames if frame.image.shape == (240, 320, 3))
+    assert first.epoch == 1
+    [*_, still] = [frame for frame in seen.frames if frame.epoch == 0]
+    assert (still.image.shape, number_of(still.image)) == ((120, 160, 3), 9)
+
+
+class Still(BaseHTTPRequestHandler):
+    """The same picture again and again, as of a camera whose lens is covered."""
+
+    def do_GET(self) -> None:
+        jpeg = cv2.imencode(".jpg", picture(0))[1].tobytes()
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        with suppress(ConnectionError):
+            for _ in range(200):
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
+                time.sleep(0.02)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_picture_that_is_still_from_the_beginning_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livespot.capture.camera.STILL_S", 0.2)
+    with camera_server(handler=Still) as host, Watched(Camera(f"http://{host}/", "cam", QUICK)) as seen:
+        seen.until(lambda seen: len(seen.frames) >= 60)
+    assert seen.states == ["running"]
 
 
 def test_pauses_double_up_to_their_cap_and_are_cut_by_chance() -> None:

@@ -160,6 +160,17 @@ def test_another_size_and_rate_are_another_epoch_and_measured() -> None:
     assert {frame.image.shape for frame in seen.frames if frame.epoch == 1} == {(240, 320, 3)}
 
 
+def test_a_stream_that_grows_while_it_runs_is_seen_in_its_new_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livespot.capture.camera.STILL_S", 1.0)
+    with Server() as server, Watched(camera(server.url(), BRISK)) as seen:
+        seen.frames_more(20)
+        server.grow()
+        seen.until(lambda seen: seen.frames[-1].image.shape == (240, 320, 3))
+        seen.frames_more(10)
+    assert "the same picture again and again" in seen.told[1].detail
+    assert "reconnect" in [gap.reason for gap in check_losses(seen.items, FPS)]
+
+
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_packets_that_are_lost_are_holes_of_the_right_length(transport: Literal["tcp", "udp"]) -> None:
     """Of JPEG. What is predicted from a lost picture FFmpeg makes up, and does not say so."""

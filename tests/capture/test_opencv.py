@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice, pairwise
 from pathlib import Path
@@ -222,7 +222,8 @@ class Camera(BaseHTTPRequestHandler):
         for number in range(20):
             jpeg = cv2.imencode(".jpg", picture(number))[1].tobytes()
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-            self.wfile.write(head.encode() + jpeg + b"\r\n")
+            with suppress(ConnectionError):
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
             time.sleep(0.01)
 
     def log_message(self, *_: object) -> None:
@@ -230,8 +231,8 @@ class Camera(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def camera_server(video: bytes = b"") -> Iterator[str]:
-    handler = type("CameraWithVideo", (Camera,), {"video": video})
+def camera_server(video: bytes = b"", handler: type[BaseHTTPRequestHandler] = Camera) -> Iterator[str]:
+    handler = type("CameraWithVideo", (handler,), {"video": video})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

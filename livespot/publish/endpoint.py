@@ -7,10 +7,11 @@ import zmq
 
 from livespot.errors import PublishError
 
-PING_MS = 1_000
+IDLE_S, PROBE_S, PROBES = 2, 1, 3
+"""After so long without a word the system probes a peer, so often; one that answers none is gone, and its queue."""
 
 DEAD_LINK_MS = 5_000
-"""A peer that answers no ping for this long is gone, and its queue with it."""
+"""The same for a peer that confirms nothing of what it is sent."""
 
 _FORM = re.compile(r"tcp://(?P<host>.+):(?P<port>\*|\d{1,5})|ipc://.+")
 
@@ -25,8 +26,12 @@ def check(endpoint: str) -> None:
 def configure(zmq_socket: "zmq.Socket[bytes]", endpoint: str) -> None:
     """Options of both ends; to be set before bind or connect."""
     zmq_socket.ipv6 = "[" in endpoint  # always on, it would report 127.0.0.1 as [::ffff:127.0.0.1]
-    zmq_socket.heartbeat_ivl = PING_MS
-    zmq_socket.heartbeat_timeout = DEAD_LINK_MS
+    # Not ZeroMQ's own heartbeat: where a full queue's peer goes away, its timer ends the process (libzmq 4364, 4767).
+    zmq_socket.tcp_keepalive = 1
+    zmq_socket.tcp_keepalive_idle = IDLE_S
+    zmq_socket.tcp_keepalive_intvl = PROBE_S
+    zmq_socket.tcp_keepalive_cnt = PROBES
+    zmq_socket.tcp_maxrt = DEAD_LINK_MS
 
 
 def beside(endpoint: str) -> str:

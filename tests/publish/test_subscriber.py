@@ -1,10 +1,13 @@
 """Late, lossy and lonely subscribers, over real sockets."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import zmq
@@ -19,6 +22,8 @@ from livespot.publish.messages import Kind
 from livespot.records import Event
 from tests.publish.examples import CLOSE, OPEN, RUNNING
 from tests.publish.test_zmq import FREE_PORT, PATIENCE_S, arrived, fake
+
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -205,3 +210,41 @@ def test_a_publisher_that_speaks_this_version_too_is_followed() -> None:
             pub.send_multipart(fake("cam1", 0))
             heard = heard or next(subscription, None)
     assert heard
+
+
+WITH_A_FULL_QUEUE = """
+import subprocess, sys, time
+from livespot.publish import link, subscribe
+link.RECEIVE_QUEUE_MESSAGES = 10
+publisher = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+with subscribe(publisher.stdout.readline().strip(), timeout_s=0.3) as messages:
+    next(messages)
+    publisher.stdout.readline()
+    publisher.kill()
+    publisher.communicate()
+    time.sleep(1.2)  # longer than the interval of ZeroMQ's heartbeat was
+    print(sum(1 for _ in messages))
+"""
+
+PUBLISHER = """
+import time
+from livespot.publish import Publisher
+from tests.publish.examples import CLOSE
+with Publisher("tcp://127.0.0.1:*") as publisher:
+    print(publisher.endpoint, flush=True)
+    until_s = time.monotonic() + 1.5
+    while time.monotonic() < until_s:
+        for _ in range(200):
+            publisher.publish(CLOSE)
+        publisher.heartbeat()
+        time.sleep(0.01)
+    print("full", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_subscriber_with_a_full_queue_outlives_its_publisher() -> None:
+    command = [sys.executable, "-c", WITH_A_FULL_QUEUE, PUBLISHER]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0

@@ -108,8 +108,9 @@ class Camera:
                 failed = Failed(f"its reader cannot be started: {error.strerror}")
             if failed.finished or self._stopping.is_set():
                 return
-            failures = 0 if self._was_steady() else failures + 1
+            failures = 0 if self._was_steady() else failures
             pause_s = retry_pause_s(failures, self._settings)
+            failures += 1
             yield self._says("waiting", f"{failed.why}; opened again in {pause_s:.1f} s")
             if self._stopping.wait(pause_s):
                 return
@@ -163,27 +164,31 @@ class Camera:
 
     def _frame(self, placed: Placed) -> Iterator[Item]:
         """A frame, and before it what must be told of it."""
-        image, before = placed.picture.image, self._last
-        again = self._running_since_s is None
-        if before is None:
-            index, epoch = 0, 0
-        elif again:
-            index, epoch = before.index + self._frames_since(before, placed.t_s), before.epoch + 1
-        else:
-            index = before.index + 1 + placed.lost
-            epoch = before.epoch + (image.shape != before.image.shape)  # as good as another camera
-            if placed.jumped:
-                yield Gap(self.name, before.t_s, placed.t_s, "clock_jump", frames=placed.lost)
-        self._last = Frame(image, self.name, index, placed.t_s, placed.picture.arrival_s, epoch)
-        same = before is not None and _equal(image, before.image)
+        before, again = self._last, self._running_since_s is None
+        if placed.jumped and before is not None:
+            yield Gap(self.name, before.t_s, placed.t_s, "clock_jump", frames=placed.lost)
+        self._last = self._numbered(placed, before, again)
+        same = before is not None and _equal(self._last.image, before.image)
         self._still = before is None or (same and (self._still or again))
         self._moved = self._last if self._still or not same else self._moved
         if self._status.state != "running":
-            if again and before is not None:
-                self._status = replace(self._status, reconnects=self._status.reconnects + 1)
+            came_back = again and before is not None
+            self._status = replace(self._status, reconnects=self._status.reconnects + came_back)
             yield self._says("running")
         self._running_since_s = self._running_since_s or time.monotonic()
         yield self._last
+
+    def _numbered(self, placed: Placed, before: Frame | None, again: bool) -> Frame:
+        """The frame that follows `before`, in the same connection or in another."""
+        image, t_s = placed.picture.image, placed.t_s
+        if before is None:
+            index, epoch = 0, 0
+        elif again:
+            index, epoch = before.index + self._frames_since(before, t_s), before.epoch + 1
+        else:
+            index = before.index + 1 + placed.lost
+            epoch = before.epoch + (image.shape != before.image.shape)  # as good as another camera
+        return Frame(image, self.name, index, t_s, placed.picture.arrival_s, epoch)
 
     def _frames_since(self, before: Frame, t_s: float) -> int:
         return max(1, round((t_s - before.t_s) / self._timeline.interval_s))
@@ -233,7 +238,13 @@ class _Reader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-        self._process.__exit__(None, None, None)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        with suppress(
+            subprocess.TimeoutExpired
+        ):  # a driver that hangs keeps even a killed process; it holds nobody else
+            self._process.wait(GRACE_S)
 
     def kill(self) -> None:
         """At once; a reader has nothing to tidy up. Any thread may call it."""

@@ -32,6 +32,9 @@ REQUESTS_A_TURN, ANSWER_BYTES_A_TURN, SUBSCRIPTIONS_A_TURN = 16, 200_000, 1_000
 PAUSE_S = 0.005
 """What peers may ask of one turn, and how long they then wait for the next."""
 
+MAX_FULL_TURNS = 100
+"""More in a row are a flood, which ZeroMQ would keep in memory until it is read."""
+
 _SUBSCRIBE = 1
 """First byte of what XPUB reads when a subscriber comes; 0 when it goes."""
 
@@ -74,6 +77,8 @@ class Desk:
         self._waiting: deque[Unsent] = deque()
         self._stopping = False
         self._peers_from_s = 0.0
+        self._full_turns = 0
+        """In a row, of subscribing and unsubscribing without end."""
         self._bell, self._ear = socket.socketpair()  # a ZeroMQ pair that is full loses the ring that matters
         self._bell.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="livespot-publisher", daemon=True)
@@ -152,6 +157,9 @@ class Desk:
                 break
             if parts[0][:1] == bytes([_SUBSCRIBE]):
                 due.update(self._archive.last(parts[0][1:]))
+        self._full_turns = self._full_turns + 1 if parts else 0
+        if self._full_turns > MAX_FULL_TURNS:
+            self._reopen()
         for topic, content in due.items():
             self._pub.send_multipart((topic, content))
 
@@ -161,9 +169,14 @@ class Desk:
         gone = guard.reread(time.monotonic())
         while question := _read(self._sockets.zap):
             self._sockets.zap.send_multipart(guard.answer(question))
-        if gone:  # one subscriber alone cannot be cut off: all are, and those still allowed come back and miss nothing
-            self._pub.close(linger=0)
-            self._pub = self._sockets.reopen()
+        if gone:
+            self._reopen()
+
+    def _reopen(self) -> None:
+        """Cut off all subscribers, since one alone cannot be: those that are allowed come back and miss nothing."""
+        self._full_turns = 0
+        self._pub.close(linger=0)
+        self._pub = self._sockets.reopen()
 
     def _answer(self) -> None:
         left = ANSWER_BYTES_A_TURN

@@ -3,6 +3,8 @@
 import json
 import random
 import resource
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -190,3 +192,56 @@ def test_an_error_of_the_sending_thread_reaches_the_pipeline(monkeypatch: pytest
 
 def _broken(*_: object) -> None:
     raise RuntimeError("broken")
+
+
+def test_a_flood_of_subscriptions_is_cut_off_and_the_others_miss_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "MAX_FULL_TURNS", 2)
+    reopened = []
+    reopen = desk.Desk._reopen
+    monkeypatch.setattr(desk.Desk, "_reopen", lambda self: reopened.append(reopen(self)))
+    with (
+        Publisher(FREE_PORT, heartbeat_s=0.05) as publisher,
+        subscribe(publisher.endpoint, timeout_s=0.05, past_s=60) as subscription,
+        zmq.Context() as context,
+        context.socket(zmq.XSUB) as bad,
+    ):
+        bad.linger = 0
+        bad.connect(publisher.endpoint)
+        sent, heard = [publisher.publish(CLOSE)], []
+        give_up_s = time.monotonic() + PATIENCE_S
+        while not reopened and time.monotonic() < give_up_s:
+            for number in range(5000):
+                bad.send(bytes([number % 2]) + b"livespot.")
+            sent.append(publisher.publish(CLOSE))
+            heard += [message for message in [next(subscription, None)] if message]
+        while len(heard) < len(sent) and time.monotonic() < give_up_s:
+            publisher.heartbeat()
+            heard += [message for message in [next(subscription, None)] if message]
+    assert reopened
+    assert heard == sent
+
+
+GREETING = b"\xff" + bytes(7) + b"\x01\x7f\x03\x01NULL" + bytes(48)
+
+
+def test_what_does_not_speak_zeromq_disturbs_nobody() -> None:
+    draws = random.Random(9)
+    beginnings = [
+        b"",
+        b"GET / HTTP/1.1\r\n\r\n",
+        GREETING[:20],
+        GREETING,
+        GREETING + b"\x04\x19\x05READY\x0bSocket-Type",
+    ]
+    with Publisher(FREE_PORT) as publisher, subscribe(publisher.endpoint, timeout_s=0.1, past_s=60) as subscription:
+        sent = []
+        for number in range(200):
+            endpoint = publisher.endpoint if number % 2 else publisher.requests or ""
+            with socket.create_connection(("127.0.0.1", int(endpoint.rpartition(":")[2])), timeout=10) as raw:
+                raw.sendall(draws.choice(beginnings) + draws.randbytes(draws.randrange(300)))
+                if number % 3 == 0:  # hang up without a word
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sent.append(publisher.publish(CLOSE))
+        assert arrived(subscription, len(sent)) == sent
+        with asking(publisher) as good:
+            assert answered(good, {"request": "ping"})["reply"] == "ping"

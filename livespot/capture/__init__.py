@@ -12,7 +12,7 @@ from livespot.capture.virtual import VirtualCamera
 from livespot.config import CaptureSettings, SourceSettings
 from livespot.errors import SettingsError, SourceError
 
-__all__ = ["Camera", "Source", "open_source", "redact", "unique_names"]
+__all__ = ["Camera", "Source", "open_recording", "open_source", "redact", "unique_names"]
 
 STREAMS = ("http", "https", "rtsp", "rtsps")
 
@@ -45,6 +45,14 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source | 
         f"{redact(uri)} is no address that can be opened: expected a webcam's index, "
         f"{'://, '.join(STREAMS)}://, demo://, a file or a folder of images"
     )
+
+
+def open_recording(settings: SourceSettings, capture: CaptureSettings) -> Source:
+    """The same for what has an end. Raises SourceError for a camera or a stream."""
+    source = open_source(settings, capture)
+    if isinstance(source, Camera):
+        raise SourceError(f"{source.name} is a camera and has no end: give a file or a folder of images")
+    return source
 
 
 def _is_folder(uri: str) -> bool:

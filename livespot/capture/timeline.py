@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
+from typing import overload
 
 from livespot.capture.source import Picture
 from livespot.records import Frame, Gap, ShapesInRepr, Status
@@ -317,6 +318,14 @@ def _lateness(pictures: list[Picture]) -> Iterator[float]:
             return
         yield (picture.stamp_s - start_s) - (picture.arrival_s - arrival_s)
         before_s = picture.stamp_s
+
+
+@overload
+def with_gaps(items: Iterable[Frame | Gap]) -> Iterator[Frame | Gap]: ...
+
+
+@overload
+def with_gaps(items: Iterable[Frame | Gap | Status]) -> Iterator[Frame | Gap | Status]: ...
 
 
 def with_gaps(items: Iterable[Frame | Gap | Status]) -> Iterator[Frame | Gap | Status]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespot.align import Aligner
-from livespot.capture import Source, open_source
+from livespot.capture import Source, open_recording
 from livespot.capture.timeline import with_gaps
 from livespot.config import AlignSettings, CaptureSettings, SourceSettings
 from livespot.datasets.cache import ABOUT, CROP_BYTES, CROPS, MESH, MESHES, ROW, ROWS, Row, carried, folder_of
@@ -53,7 +53,7 @@ def align(task: Task) -> Iterator[None]:
     part = task.cache / f"{PART}{place.name}"
     try:
         with closing(_Lanes(part, task.settings.max_faces)) as lanes:
-            source = open_source(SourceSettings(uri=str(task.path.resolve()), fps=task.fps), CaptureSettings())
+            source = open_recording(SourceSettings(uri=str(task.path.resolve()), fps=task.fps), CaptureSettings())
             with source, Aligner(task.settings, source.name) as aligner:
                 for item in with_gaps(source):
                     if isinstance(item, Gap):

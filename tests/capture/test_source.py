@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livespot.capture import open_source, redact, unique_names
+from livespot.capture import open_recording, open_source, redact, unique_names
 from livespot.capture.camera import Camera
 from livespot.capture.folder import ImageFolder
 from livespot.capture.opencv import NetworkStream, VideoFile
@@ -96,6 +96,12 @@ def test_the_address_decides_the_kind_of_source(tmp_path: Path) -> None:
     assert isinstance(opened("face.mp4"), VideoFile)
     assert isinstance(opened("rtsp://camera/live?token=" + 300 * "t"), Camera)
     assert isinstance(opened(300 * "f"), VideoFile)
+
+
+def test_a_camera_is_no_recording(tmp_path: Path) -> None:
+    assert isinstance(open_recording(SourceSettings(uri=str(tmp_path)), CAPTURE), ImageFolder)
+    with pytest.raises(SourceError, match="cam0 is a camera and has no end"):
+        open_recording(SourceSettings(uri="0"), CAPTURE)
 
 
 def test_an_unknown_kind_of_address_is_refused_without_its_password() -> None:

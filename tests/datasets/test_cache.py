@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from livespot import align, landmarks
 from livespot.align import Aligner
 from livespot.buffer import ClipBuffer
-from livespot.capture import open_source
+from livespot.capture import open_recording
 from livespot.capture.timeline import with_gaps
 from livespot.config import AlignSettings, CaptureSettings, SourceSettings
 from livespot.datasets.cache import Cache
@@ -55,7 +55,7 @@ def live(places: dict[str, Path | None]) -> dict[str, list[Face | Gap]]:
 
 def aligned(place: Path) -> list[Face | Gap]:
     fps = FOLDER_FPS if place.is_dir() else None
-    source = open_source(SourceSettings(uri=str(place), fps=fps), CaptureSettings())
+    source = open_recording(SourceSettings(uri=str(place), fps=fps), CaptureSettings())
     told: list[Face | Gap] = []
     with source, Aligner(AlignSettings(), source.name) as aligner:
         for item in with_gaps(source):

@@ -10,9 +10,6 @@ from livespot.errors import PublishError
 IDLE_S, PROBE_S, PROBES = 2, 1, 3
 """After so long without a word the system probes a peer, so often; one that answers none is gone, and its queue."""
 
-DEAD_LINK_MS = 5_000
-"""The same for a peer that confirms nothing of what it is sent."""
-
 _FORM = re.compile(r"tcp://(?P<host>.+):(?P<port>\*|\d{1,5})|ipc://.+")
 
 
@@ -31,7 +28,6 @@ def configure(zmq_socket: "zmq.Socket[bytes]", endpoint: str) -> None:
     zmq_socket.tcp_keepalive_idle = IDLE_S
     zmq_socket.tcp_keepalive_intvl = PROBE_S
     zmq_socket.tcp_keepalive_cnt = PROBES
-    zmq_socket.tcp_maxrt = DEAD_LINK_MS
 
 
 def beside(endpoint: str) -> str:

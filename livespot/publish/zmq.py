@@ -34,6 +34,9 @@ As many answers as a turn of the desk has requests must fit: the socket learns o
 HANDSHAKE_MS = 5_000
 """A peer that connects and says nothing is sent away after this."""
 
+DEAF_MS = 30_000
+"""A peer that takes nothing of what it is sent for so long is cut off; it may come back and ask for what it missed."""
+
 LINGER_MS = 500
 """How long leaving may take to hand the last messages over."""
 
@@ -174,6 +177,7 @@ class Publisher:
         endpoints.configure(one, endpoint)
         one.linger = LINGER_MS
         one.handshake_ivl = HANDSHAKE_MS
+        one.tcp_maxrt = DEAF_MS
         one.maxmsgsize = MAX_REQUEST_BYTES
         if one.type == zmq.XPUB:
             one.sndhwm = SEND_QUEUE_MESSAGES

@@ -2,6 +2,7 @@
 
 import json
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from livespot.publish import Publisher
 from tests.publish.examples import CLOSE, OPEN, RUNNING
 
 FREE_PORT = "tcp://127.0.0.1:*"
+SENT_S = 0.2
+"""After so long what was published is sent, so that who comes then comes late."""
 
 
 def livespot(*arguments: object) -> Result:
@@ -43,6 +46,7 @@ def test_keygen_writes_a_file_to_give_away_and_one_to_keep(tmp_path: Path) -> No
 def test_listen_begins_with_what_is_so_now_and_with_the_past_on_request() -> None:
     with Publisher(FREE_PORT) as publisher:
         sent = [publisher.publish(record) for record in (RUNNING, OPEN, CLOSE)]
+        time.sleep(SENT_S)
         now = heard(livespot("listen", publisher.endpoint, "--timeout", 1.5, "--json"))
         past = heard(livespot("listen", publisher.endpoint, "--timeout", 1.5, "--json", "--past", 60))
     assert now == sent[:1]
@@ -53,6 +57,7 @@ def test_listen_says_what_it_could_not_have() -> None:
     with Publisher(FREE_PORT, keep=1) as publisher:
         for _ in range(3):
             publisher.publish(CLOSE)
+        time.sleep(SENT_S)
         result = livespot("listen", publisher.endpoint, "--timeout", 1.5, "--past", 60)
     assert "cam1: lost event 0 to 1" in result.stdout
 

@@ -52,7 +52,7 @@ def test_a_source_may_be_a_number_or_an_address_alone() -> None:
         ({"publish": {"endpoint": "5556"}}, "publish.endpoint is '5556': string should match pattern"),
         ({"sources": [{"name": "door"}]}, "sources.0.uri is missing"),
         ({"sources": [{"uri": "0", "name": "front.door"}]}, "sources.0.name is 'front.door': string should match"),
-        ({"publish": None}, "publish holds a NoneType; expected keys of allowed_keys, encoding, endpoint, heartbeat_s, "),
+        ({"publish": None}, "publish holds a NoneType; expected keys of allowed_keys, encoding, endpoint, "),
         ({"sources": [{"uri": "a/", "fps": 241}]}, "sources.0.fps is 241: input should be less than or equal to 240"),
         ({"sources": [1.5]}, "sources.0 holds a float; expected keys of fps, name, uri"),
     ],

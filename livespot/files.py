@@ -1,10 +1,10 @@
-"""Files that livespot finds in folders, and files that it writes: whole or not at all."""
+"""Files that livespot finds in folders, files that it writes, whole or not at all, and folders at which one works."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from livespot.errors import LivespotError, SourceError
+from livespot.errors import LivespotError, SettingsError, SourceError
 
 PICTURES, VIDEOS = (".jpg", ".jpeg", ".png"), (".mp4", ".mov", ".mkv", ".avi", ".webm")
 
@@ -36,3 +36,16 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path, waits: bool = False, by: str = "process") -> Iterator[None]:
+    """One process at a time, until it ends, however that is. Raises SettingsError where another is at it."""
+    import fcntl  # not everywhere, and whoever only watches needs none
+
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise SettingsError(f"another {by} is at work in {folder}: wait for it, or end it") from None
+        yield

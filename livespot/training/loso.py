@@ -11,15 +11,13 @@ Counts are summed over all subjects that were left out, and then become one F1: 
 """
 
 import csv
-import fcntl
 import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import wait
@@ -34,7 +32,7 @@ from livespot.errors import LivespotError, SettingsError
 from livespot.evaluation import challenge, report, scores, summary
 from livespot.evaluation.labels import PREDICTION_COLUMNS, Span, Video, read_labels, write_labels
 from livespot.evaluation.scores import Evaluation
-from livespot.files import replacing
+from livespot.files import locked, replacing
 from livespot.training.fold_loop import RESULT, Result, run_fold
 from livespot.training.folds import Fold, digest, named_fold, split_folds
 from livespot.training.runs import make_folder, time_left
@@ -142,17 +140,6 @@ def tabulate(plan: Plan) -> Table | None:
     )
     _write(plan, table, predictions)
     return table
-
-
-@contextmanager
-def locked(folder: Path, waits: bool = False) -> Iterator[None]:
-    """One process at a time, until it ends, however that is. Raises SettingsError where another is at it."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise SettingsError(f"another process is at work in {folder}: wait for it, or end it") from None
-        yield
 
 
 def _claim(plan: Plan) -> None:

@@ -23,13 +23,14 @@ from livespot.errors import LivespotError, SettingsError
 from livespot.evaluation import scores, summary
 from livespot.evaluation.labels import Span, read_labels, read_predictions, write_labels
 from livespot.export import export
+from livespot.files import locked
 from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
 from livespot.training import fold_loop, loso
 from livespot.training.calibrate import calibrate
 from livespot.training.fold_loop import run_fold
 from livespot.training.folds import named_fold
-from livespot.training.loso import Table, locked, plan_of
+from livespot.training.loso import Table, plan_of
 from livespot.training.losses import weighted_loss
 from livespot.training.settings import DatasetTrainSettings, load_train_settings
 from tests.training.made_up_cache import CONFIGS, SUBJECTS, cache, videos, written

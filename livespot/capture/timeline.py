@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import fmean, median_low
 from typing import overload
 
 from livespot.capture.source import Picture
@@ -275,7 +275,7 @@ class LiveTimeline:
         """Without stamps all count: in a burst most arrivals lie nowhere near the interval."""
         self._intervals_s.append(step_s)
         if len(self._intervals_s) >= (FEWEST_FRAMES if self._has_stamps else MEASURED_FRAMES):
-            middle_s = median(self._intervals_s)
+            middle_s = median_low(self._intervals_s)  # one of them: between two groups lies none
             self.interval_s = fmean(
                 one_s for one_s in self._intervals_s if not self._has_stamps or abs(one_s - middle_s) < middle_s / 2
             )

@@ -195,6 +195,15 @@ def test_a_rate_that_is_declared_wrong_is_measured() -> None:
         assert [number for number in lost(found) if number > FEWEST_FRAMES] == []
 
 
+def test_a_rate_is_measured_where_half_of_the_first_pictures_are_lost() -> None:
+    """Steps of one frame and of four: their median lies between the two groups."""
+    timeline = LiveTimeline(1 / 30)
+    shots = [(number / 30, 100 + number / 30) for number in (0, 1, 2, 6, 10)]
+    times_s = [one.t_s for picture in pictures_of(shots) for one in timeline.push(picture)]
+    assert times_s == pytest.approx([stamp_s for stamp_s, _ in shots])
+    assert timeline.interval_s == pytest.approx(1 / 30)
+
+
 def test_a_camera_that_halves_its_rate_in_the_dark_is_soon_believed() -> None:
     found = placed(steady(30) + steady(40, 30 / FPS, 100 + 30 / FPS, fps=FPS / 2))
     assert all(number < 30 + MEASURED_FRAMES for number in lost(found))
@@ -251,6 +260,8 @@ class Shot:
     twice: bool = False
     jump_s: float = 0.0
     """Of the source's clock, before this picture."""
+    early: bool = False
+    """One of the first of a connection: any may be lost."""
 
 
 SHOTS = st.builds(
@@ -261,6 +272,7 @@ SHOTS = st.builds(
     twice=st.sampled_from([False] * 5 + [True]),
 )
 JUMPS = st.builds(Shot, jump_s=st.floats(-1e4, -0.1) | st.floats(EARLY_S + 0.1, 1e4))
+WARM_UPS = st.lists(st.builds(Shot, lost=st.sampled_from([0, 0, 1, 3]), early=st.just(True)), max_size=20)
 CALM = [Shot()] * 30
 """So many pictures until the interval is known, or until a burst is over."""
 
@@ -269,7 +281,7 @@ def shown(shots: Sequence[Shot], start_s: float, wrap_s: float) -> Iterator[tupl
     """What arrives of the shots: the number of each picture in truth, the picture, and what became of it."""
     number, arrival_s, clock_s, whole = -1, 0.0, start_s, 0
     for shot in shots:
-        lost = shot.lost if whole >= 3 else 0  # where every second is lost, the rate is half
+        lost = shot.lost if whole >= 3 or shot.early else 0  # where every second is lost, the rate is half
         whole = 0 if lost else whole + 1
         number += 1 + lost
         clock_s += shot.jump_s
@@ -281,19 +293,20 @@ def shown(shots: Sequence[Shot], start_s: float, wrap_s: float) -> Iterator[tupl
 
 @settings(max_examples=60)
 @given(
+    WARM_UPS,
     st.lists(st.tuples(st.lists(SHOTS, max_size=40), JUMPS), min_size=1, max_size=3),
     st.sampled_from([0.01, 0.04, 0.1]),
     st.sampled_from([0.0, 1000.0, *(wrap_s - 2 for wrap_s in WRAPS_S)]),
     st.sampled_from([*WRAPS_S, 1e12]),
 )
 def test_time_increases_is_right_within_half_a_frame_and_tells_every_hole(
-    stretches: list[tuple[list[Shot], Shot]], declared_s: float, start_s: float, wrap_s: float
+    warm_up: list[Shot], stretches: list[tuple[list[Shot], Shot]], declared_s: float, start_s: float, wrap_s: float
 ) -> None:
-    """Jitter, drops, repeats, jumps, wraps, bursts and a wrong header.
+    """A lossy warm-up, jitter, drops, repeats, jumps, wraps, bursts and a wrong header.
 
     No burst is on its way where a clock jumps: then arrival is all there is.
     """
-    shots = [*CALM, *(one for before, jump in stretches for one in (*before, *CALM, jump, *CALM))]
+    shots = [*warm_up, *CALM, *(one for before, jump in stretches for one in (*before, *CALM, jump, *CALM))]
     timeline = LiveTimeline(declared_s)
     arrived = list(shown(shots, start_s, wrap_s))
     found = [one for _, picture, _ in arrived for one in timeline.push(picture)] + timeline.flush()
@@ -301,9 +314,12 @@ def test_time_increases_is_right_within_half_a_frame_and_tells_every_hole(
     numbers = [truth[id(one.picture)][0] for one in found]
     assert numbers == sorted({number for number, _, _ in arrived})
     assert all(before.t_s < after.t_s for before, after in pairwise(found))
-    assert [one.t_s for one in found] == pytest.approx([number / FPS for number in numbers], abs=INTERVAL_S / 2)
-    holes = [after - before - 1 for before, after in pairwise(numbers)]
-    assert [one.lost for one in found[1:]] == [
+    assert [one.t_s for one in found] == pytest.approx(
+        [(number - numbers[0]) / FPS for number in numbers], abs=INTERVAL_S / 2
+    )
+    first = max(1, len(warm_up))  # the interval is not known before
+    holes = [after - before - 1 for before, after in pairwise(numbers[first - 1 :])]
+    assert [one.lost for one in found[first:]] == [
         pytest.approx(hole, abs=1 if hole > 8 else 0)
         for hole in holes  # an interval known to a percent or two
     ]

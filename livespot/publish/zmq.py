@@ -114,7 +114,7 @@ class Publisher:
         if self._desk is not None:
             self._desk.stop()
             self._desk = None
-            self._context.term()
+            self._context.destroy(linger=LINGER_MS)  # a socket that was left open would keep `term` waiting for ever
 
     def publish(self, record: Record) -> Message:
         """Publish one record, with the clocks read now; the message, which is sent with the next heartbeat or soon."""
@@ -160,10 +160,14 @@ class Publisher:
     def _reopen(self) -> "zmq.Socket[bytes]":
         """The place of an XPUB socket that was closed; libzmq frees it a moment later."""
         one = self._context.socket(zmq.XPUB)
-        self._configure(one, self.endpoint)
         until_s = time.monotonic() + REOPEN_S
-        while not _bound(one, self.endpoint, must=time.monotonic() > until_s):
-            time.sleep(0.01)
+        try:
+            self._configure(one, self.endpoint)
+            while not _bound(one, self.endpoint, must=time.monotonic() > until_s):
+                time.sleep(0.01)
+        except BaseException:
+            one.close(linger=0)
+            raise
         return one
 
     def _check_reach(self, endpoint: str) -> None:

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 import pytest
 import zmq
 
+from livespot.errors import PublishError
 from livespot.publish import Message, Publisher, desk, subscribe
+from livespot.publish import zmq as publishing
 from livespot.publish.encoding import decode
 from tests.publish.examples import CLOSE, OPEN, RUNNING
 from tests.publish.test_zmq import FREE_PORT, PATIENCE_S, arrived
@@ -221,6 +223,24 @@ def test_a_flood_of_subscriptions_is_cut_off_and_the_others_miss_nothing(monkeyp
             heard += [message for message in [next(subscription, None)] if message]
     assert reopened
     assert heard == sent
+
+
+def test_a_publisher_whose_place_stays_taken_says_so_and_can_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "REOPEN_S", 0.05)
+    monkeypatch.setattr(desk.Desk, "_welcome", lambda self: self._sockets.reopen())  # where the first socket still is
+    publisher = Publisher(FREE_PORT).__enter__()
+
+    def publish_on() -> None:
+        give_up_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < give_up_s:
+            _cost_s(publisher)
+
+    with subscribe(publisher.endpoint), pytest.raises(PublishError, match=r"sends no more.*Address already in use"):
+        publish_on()
+    leaving = threading.Thread(target=publisher.__exit__, args=(None, None, None), daemon=True)
+    leaving.start()
+    leaving.join(5.0)
+    assert not leaving.is_alive()
 
 
 GREETING = b"\xff" + bytes(7) + b"\x01\x7f\x03\x01NULL" + bytes(48)

@@ -202,8 +202,12 @@ def _tried(plan: Plan, fold: Fold) -> Result | None:
     try:
         return _run(plan, fold)
     except LivespotError as error:
-        Console(stderr=True).print(f"fold {fold.name}: {error}", highlight=False, markup=False, soft_wrap=True)
+        _tell_failed(fold.name, error)
         return None
+
+
+def _tell_failed(fold: str, error: LivespotError) -> None:
+    Console(stderr=True).print(f"fold {fold}: {error}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _run(plan: Plan, fold: Fold) -> Result:
@@ -246,8 +250,12 @@ def _alone(config: Path, data: Path, out: Path, name: str, parent: int) -> None:
     """A fold in its own process, which ends with the one that started it; Ctrl-C is for that one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    plan = plan_of(config, data, out)
-    if _tried(plan, named_fold(plan.folds, name)) is None:
+    try:
+        plan = plan_of(config, data, out)
+        _claim(plan)  # both files are read anew, perhaps hours later
+        _run(plan, named_fold(plan.folds, name))
+    except LivespotError as error:
+        _tell_failed(name, error)
         sys.exit(1)
 
 

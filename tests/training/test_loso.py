@@ -287,6 +287,32 @@ def test_a_folder_that_began_with_other_settings_is_left_as_it_is(folder: Path, 
     assert {path for path in before if before[path] != after[path]} <= {folder / "whole" / ".lock"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"learning_rate": 0.1}, "began with other learning_rate"), ({"epochs": 0}, "epochs: Input should be")],
+)
+def test_settings_that_change_while_folds_wait_for_a_process_fail_those_folds(
+    changes: dict[str, Any],
+    why: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    config, claim = written(tmp_path / "tiny.yaml"), loso._claim
+
+    def claimed_then_edited(plan: loso.Plan) -> None:
+        claim(plan)
+        written(config, **changes)
+
+    monkeypatch.setattr(loso, "_claim", claimed_then_edited)
+    with pytest.raises(LivespotError, match="these folds were not trained: s1;"):
+        loso.train(config, folder / "data", tmp_path / "run", "s1", jobs=2)
+    told_by_process = capfd.readouterr().err
+    assert "fold s1: " in told_by_process and why in told_by_process
+    assert not (tmp_path / "run" / "folds" / "s1" / "result.json").exists()
+
+
 def test_a_folder_with_something_else_is_left_as_it_is(folder: Path) -> None:
     labels = (folder / "data" / "labels.csv").read_bytes()
     with pytest.raises(SettingsError, match="data holds something else than folds: give a new folder"):

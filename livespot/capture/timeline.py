@@ -47,6 +47,8 @@ ORIGIN_WINDOW_S = 10.0
 LIES = 0.03
 """A clock that gains or loses such a share of time, in two windows one after the other, is not believed as it is: some
 cameras count frames at their nominal rate, and give half of them in the dark."""
+STANDS = 0.999999
+"""One that loses so much stands still: no rate makes up for it."""
 
 WRAPS_S = (2**32 / 90_000, 2**33 / 90_000, 2**32 / 1000)
 """Where stamps begin at 0 again: RTP, MPEG transport streams, milliseconds in 32 bits."""
@@ -199,7 +201,7 @@ class LiveTimeline:
         """Let the source's clock run at another rate where it lies: `drift` is what it lost in a second, by our own."""
         before, self._drift = self._drift, drift
         lies = min(before, drift) > LIES or max(before, drift) < -LIES
-        if not lies or not self._has_stamps or self._recorded:
+        if not lies or drift > STANDS or not self._has_stamps or self._recorded:
             return
         slower = 1 / (1 - drift)
         self._rate *= slower
@@ -286,7 +288,8 @@ class _Least:
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
-        self._until_s = float("-inf")
+        self._since_s = float("-inf")
+        self._took_s = float("inf")
         self._before = self._now = float("inf")
 
     @property
@@ -294,12 +297,15 @@ class _Least:
         return min(self._before, self._now)
 
     def push(self, value: float, at_s: float) -> float | None:
-        """How fast the least has risen, per second, where this value begins a new window."""
+        """How fast the least has risen, per second, where this value begins a new window.
+
+        A window ends with a value, so that it takes longer where they are rare: `_took_s`, that before.
+        """
         risen = None
-        if at_s > self._until_s:
-            risen = (self._now - self._before) / self._window_s if self._before < float("inf") else None
+        if at_s > self._since_s + self._window_s:
+            risen = (self._now - self._before) / self._took_s if self._before < float("inf") else None
             self._before, self._now = self._now, value
-            self._until_s = at_s + self._window_s
+            self._took_s, self._since_s = at_s - self._since_s, at_s
         self._now = min(self._now, value)
         return risen
 

@@ -218,6 +218,16 @@ def test_a_camera_that_counts_frames_at_another_rate_than_it_gives_them_is_corre
     assert (jumps(found), lost(found)) == ([], {})
 
 
+@pytest.mark.parametrize("apart_s", [1.1, 1.5, 2.6, 2.9])
+def test_a_camera_that_gives_less_than_a_picture_a_second_and_stamps_them_as_25_is_corrected(apart_s: float) -> None:
+    timeline = LiveTimeline(INTERVAL_S)
+    shots = pictures_of((number * INTERVAL_S, 100 + number * apart_s) for number in range(200))
+    found = [one for picture in shots for one in timeline.push(picture)]
+    assert all(before.t_s < after.t_s for before, after in pairwise(found))
+    assert found[-1].t_s - found[-2].t_s == pytest.approx(apart_s, rel=0.02)
+    assert timeline.interval_s == pytest.approx(apart_s, rel=0.02)
+
+
 def test_bursts_and_drifting_clocks_do_not_look_like_another_rate() -> None:
     bursts = [
         (1.0001 * number / FPS, 100 + 12 * (number // 12) / FPS + 0.001 * (number % 12)) for number in range(2500)

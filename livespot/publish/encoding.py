@@ -1,7 +1,12 @@
-"""How an object is written on the wire: JSON, or msgpack where that is chosen. The first byte tells which."""
+"""How an object is written on the wire: JSON, or msgpack where that is chosen. The first byte tells which.
+
+Text may hold half characters, which cannot be sent: a file name that is not UTF-8 has them, and JSON may. A ? goes out
+in their place.
+"""
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from livespot.errors import PublishError
@@ -18,7 +23,7 @@ _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=Fa
 
 def encoder(encoding: Encoding) -> Encode:
     """What writes objects in `encoding`. Raises PublishError where msgpack is not installed."""
-    return _to_json if encoding == "json" else _msgpack().packb
+    return _to_json if encoding == "json" else partial(_msgpack().packb, unicode_errors="replace")
 
 
 def decode(content: bytes) -> dict[str, Any]:
@@ -38,7 +43,7 @@ def decode(content: bytes) -> dict[str, Any]:
 
 
 def _to_json(value: dict[str, Any]) -> bytes:
-    return _JSON.encode(value).encode()
+    return _JSON.encode(value).encode("utf-8", "replace")
 
 
 def _msgpack() -> Any:

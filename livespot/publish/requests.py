@@ -96,19 +96,14 @@ def _parse(content: bytes) -> Message:
     try:
         return decode(content)
     except (ValueError, OverflowError, PublishError) as error:
-        raise _Refused(f"the request cannot be read: {_sendable(str(error)[:200])}") from None
+        raise _Refused(f"the request cannot be read: {str(error)[:200]}") from None
 
 
 def _identity(request: Message) -> int | str | None:
     given = request.get("id")
     if isinstance(given, str):
-        return _sendable(given[:MAX_ID])
+        return given[:MAX_ID]
     return given if isinstance(given, int) and not isinstance(given, bool) and abs(given) <= MAX_SEQ else None
-
-
-def _sendable(text: str) -> str:
-    """JSON may hold half characters, which cannot be sent back."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _told(given: Replay) -> Message:

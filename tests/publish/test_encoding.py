@@ -15,6 +15,12 @@ def test_an_object_comes_back_as_it_went(encoding: Encoding) -> None:
     assert decode(encoder(encoding)(VALUE)) == VALUE
 
 
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_half_a_character_is_replaced(encoding: Encoding) -> None:
+    detail = b"Z\xfcrich.mp4".decode("utf-8", "surrogateescape")  # a file name in Latin-1
+    assert decode(encoder(encoding)({"detail": detail, detail: 1})) == {"detail": "Z?rich.mp4", "Z?rich.mp4": 1}
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"[1]", b"7", b"{", b"{'a': 1}", b'{"a":' * 100_000, b"\x81", b"\x81\xa1", b"\xdf\xff\xff\xff\xff", b"\xff"],

@@ -3,10 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from livespot.errors import LivespotError, SettingsError, SourceError
 
 PICTURES, VIDEOS = (".jpg", ".jpeg", ".png"), (".mp4", ".mov", ".mkv", ".avi", ".webm")
+
+LOCK = ".lock"
+"""What the file is called that a process holds; it stays, since another may be about to hold it."""
 
 
 def files_in(folder: Path, endings: Sequence[str], what: str) -> list[Path]:
@@ -43,9 +47,16 @@ def locked(folder: Path, waits: bool = False, by: str = "process") -> Iterator[N
     """One process at a time, until it ends, however that is. Raises SettingsError where another is at it."""
     import fcntl  # not everywhere, and whoever only watches needs none
 
-    with (folder / ".lock").open("w") as file:
+    with _lock(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except BlockingIOError:
             raise SettingsError(f"another {by} is at work in {folder}: wait for it, or end it") from None
         yield
+
+
+def _lock(folder: Path) -> IO[str]:
+    try:
+        return (folder / LOCK).open("w")
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be written: {error.strerror}: give one that is yours") from None

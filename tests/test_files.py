@@ -1,9 +1,11 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from livespot.errors import LivespotError, SourceError
-from livespot.files import PICTURES, files_in, replacing
+from livespot.errors import LivespotError, SettingsError, SourceError
+from livespot.files import PICTURES, files_in, locked, replacing
 
 
 def test_files_are_found_by_their_endings_in_order(tmp_path: Path) -> None:
@@ -42,3 +44,17 @@ def test_a_file_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "events.csv"
     with pytest.raises(LivespotError, match=r"cannot be written: .*: give a file in a folder"), replacing(path) as part:
         part.write_text("")
+
+
+def test_a_folder_is_locked_for_other_processes_until_the_one_at_it_is_through(tmp_path: Path) -> None:
+    code = "from pathlib import Path; from livespot.files import locked; locked(Path({!r}), by='run').__enter__()"
+    other = [sys.executable, "-c", code.format(str(tmp_path))]
+    with locked(tmp_path):
+        done = subprocess.run(other, capture_output=True, text=True, check=False)
+        assert f"SettingsError: another run is at work in {tmp_path}: wait for it, or end it" in done.stderr
+    assert subprocess.run(other, check=False).returncode == 0
+
+
+def test_a_folder_that_cannot_be_locked_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="nowhere cannot be written: No such file"), locked(tmp_path / "nowhere"):
+        pass

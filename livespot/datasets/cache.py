@@ -146,7 +146,7 @@ class Cache:
             raise LivespotError(f"{self._folder} has no video {name}: {why}")
         folder = folder_of(self._folder, name)
         about = about_of(folder)
-        if about is None:
+        if about is None or not about["meshes"]:  # of a face there is one at least
             raise LivespotError(f"{folder} is damaged: remove it, and run `livespot prepare` again")
         return _opened(folder, self._videos[name], about)
 

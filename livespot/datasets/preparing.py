@@ -40,7 +40,7 @@ from livespot.datasets.cache import (
 )
 from livespot.errors import LivespotError, SettingsError, SourceError
 from livespot.evaluation.labels import Video, read_labels, write_labels
-from livespot.files import replacing
+from livespot.files import locked, replacing
 from livespot.records import MAX_FPS
 
 FRAME_BYTES = CROP_BYTES + ROW.itemsize + MESH.itemsize // 10
@@ -82,14 +82,16 @@ class Preparation:
         _check_room(folder, self.bytes_needed)
 
     def __iter__(self) -> Generator[int, None, None]:
-        """Raises SourceError where no video of the table has a face."""
-        self._begin()
-        try:
-            if self._missing:
-                yield from self._in_processes() if self._jobs > 1 else self._here()
-        finally:
-            _tidy(self._folder)
-        self._end()
+        """Raises SourceError where no video of the table has a face, SettingsError where another run is at it."""
+        _make(self._folder)
+        with locked(self._folder, by="livespot prepare"):
+            self._begin()
+            try:
+                if self._missing:
+                    yield from self._in_processes() if self._jobs > 1 else self._here()
+            finally:
+                _tidy(self._folder)
+            self._end()
 
     def summary(self) -> Row:
         """What is in the cache, in figures, and what should be known of it."""
@@ -175,22 +177,22 @@ class Preparation:
 
     def _begin(self) -> None:
         """From here on the folder says what it is for."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._say(complete=False)
-            (self._folder / VIDEOS).mkdir(exist_ok=True)
-        except OSError as error:
-            raise SettingsError(
-                f"{self._folder} cannot be made: {error.strerror}: give a folder in one that is yours"
-            ) from None
+        _check_key(self._folder, self._key)  # another run may have begun since
+        self._say(complete=False)
+        _make(self._folder / VIDEOS)
         _tidy(self._folder)
         write_labels(self._folder / LABELS, self._videos.values())
 
     def _end(self) -> None:
+        """Raises LivespotError where a video is gone that was there, or half of it."""
         told = self._told()
         for name, about in told.items():
             if not about["seen"]:
                 self.left_out[name] = f"no face is found in {self._videos[name].path}"
+        if gone := sorted(self._videos.keys() - told.keys() - self.left_out.keys()):
+            raise LivespotError(
+                f"{self._folder} does not hold all of {', '.join(gone)} any more: the same command makes them again"
+            )
         self._say(complete=True)
         if len(self.left_out) == len(self._videos):
             raise SourceError("no video could be prepared:\n  " + "\n  ".join(_named(self.left_out)))
@@ -204,6 +206,13 @@ class Preparation:
         state = {"key": self._key, "complete": complete, "left_out": dict(sorted(self.left_out.items()))}
         with replacing(self._folder / STATE) as part:
             part.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be made: {error.strerror}: give a folder in one that is yours") from None
 
 
 def _check_key(folder: Path, key: Row) -> None:

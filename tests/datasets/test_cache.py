@@ -1,6 +1,7 @@
 """What comes out of a cache is what came out of the aligner, to the last bit, and the stages take it for live."""
 
 import ast
+import json
 import shutil
 from collections.abc import Iterable
 from hashlib import sha256
@@ -169,6 +170,17 @@ def test_a_damaged_video_is_never_taken_for_whole(folder: Path, tmp_path: Path, 
     damaged = tmp_path / "cache" / "videos" / "s1%2Flost" / file
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.raises(LivespotError, match="s1%2Flost is damaged: remove it, and run `livespot prepare` again"):
+        Cache(tmp_path / "cache")["s1/lost"]
+
+
+def test_a_video_of_no_frames_is_damaged_too(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "cache")
+    damaged = tmp_path / "cache" / "videos" / "s1%2Flost"
+    for file in ("crops", "rows", "meshes"):
+        (damaged / file).write_bytes(b"")
+    about = json.loads((damaged / "about.json").read_text(encoding="utf-8")) | {"frames": 0, "meshes": 0}
+    (damaged / "about.json").write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(LivespotError, match="s1%2Flost is damaged"):
         Cache(tmp_path / "cache")["s1/lost"]
 
 

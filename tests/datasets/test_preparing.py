@@ -130,8 +130,44 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(long: Path, whole: Path,
 def test_ctrl_c_ends_it_and_leaves_whole_videos(long: Path, tmp_path: Path, jobs: str) -> None:
     code, words = killed(long, tmp_path / "cache", signal.SIGINT, "--jobs", jobs)
     assert code == 130 and "interrupted: the same command goes on where it was" in words and "Traceback" not in words
-    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["cache.json", "labels.csv", "videos"]
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {".lock", "cache.json", "labels.csv", "videos"}
     assert {path.name for path in (tmp_path / "cache" / "videos").iterdir()} in ({"a"}, {"a", "b"})
+
+
+def test_a_second_run_at_the_same_cache_is_refused_and_the_first_ends_as_if_alone(
+    labels: Path, whole: Path, tmp_path: Path
+) -> None:
+    first = iter(Preparation(labels, tmp_path / "cache", AlignSettings()))
+    next(first)
+    done = run(*command(labels, tmp_path / "cache"))
+    assert done.returncode == 2 and "another livespot prepare is at work in" in done.stderr
+    for _ in first:
+        pass
+    assert contents(tmp_path / "cache") == contents(whole)
+
+
+def test_a_run_of_other_settings_that_began_in_between_is_not_overwritten(labels: Path, tmp_path: Path) -> None:
+    late = Preparation(labels, tmp_path / "cache", AlignSettings(mesh_interval_s=0.25))
+    prepared(labels, tmp_path / "cache")
+    before = contents(tmp_path / "cache")
+    with pytest.raises(SettingsError, match=r"made by another aligner, align.mesh_interval_s"):
+        sum(late)
+    assert contents(tmp_path / "cache") == before
+
+
+def test_a_cache_that_lost_a_video_meanwhile_is_not_said_to_be_complete(labels: Path, tmp_path: Path) -> None:
+    given, cache = Preparation(labels, tmp_path / "cache", AlignSettings()), tmp_path / "cache"
+
+    def lose() -> None:
+        for _ in given:
+            if folder_of(cache, "b").exists():
+                shutil.rmtree(folder_of(cache, "a"), ignore_errors=True)
+
+    with pytest.raises(LivespotError, match="does not hold all of a any more: the same command makes them again"):
+        lose()
+    with pytest.raises(SettingsError, match="does not hold all of its videos yet"):
+        Cache(cache)
+    assert prepared(labels, cache).frames == 20
 
 
 def test_labels_may_change_without_aligning_anew(places: dict[str, Path | None], copy: Path, tmp_path: Path) -> None:

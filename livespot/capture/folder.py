@@ -8,7 +8,9 @@ from types import TracebackType
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from livespot.capture.source import printable
 from livespot.errors import SourceError
 from livespot.records import Frame
 
@@ -58,12 +60,12 @@ class ImageFolder:
         """Frames in order. Raises SourceError where not one image can be read."""
         unreadable: list[str] = []
         for index, path in enumerate(self._paths):
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            image = _image_of(path)
             if image is None:
-                unreadable.append(path.name)
+                unreadable.append(printable(path.name))
                 continue
             t_s = index * self._interval_s
-            yield Frame(np.asarray(image, np.uint8), self.name, index, t_s, time.monotonic())
+            yield Frame(image, self.name, index, t_s, time.monotonic())
         if unreadable:
             self._tell(unreadable)
 
@@ -72,6 +74,15 @@ class ImageFolder:
         if len(unreadable) == self.frame_count:
             raise SourceError(f"folder {self._folder}: {told}; are these images?")
         self.note = told
+
+
+def _image_of(path: Path) -> NDArray[np.uint8] | None:
+    """The image, uint8 (H, W, 3), BGR; None where it cannot be read."""
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)  # a name that is no text crashes OpenCV
+    except (OSError, cv2.error):  # gone, or empty
+        return None
+    return None if image is None else np.asarray(image, np.uint8)
 
 
 def natural_order(path: Path) -> tuple[list[tuple[str, int]], str]:

@@ -76,6 +76,11 @@ def redact(uri: str) -> str:
     return re.sub(r"=[^&#]*", "=***", re.sub(r"://.*@", "://***@", uri)) if "://" in uri else uri
 
 
+def printable(name: str) -> str:
+    """A file's name as text: bytes in it that are no UTF-8, which no console takes, become question marks."""
+    return name.encode(errors="replace").decode()
+
+
 def source_name(uri: str) -> str:
     """A name for topics and tables: cam0, the host of an address, or the name of the file without its ending."""
     if webcam := WEBCAM.fullmatch(uri):

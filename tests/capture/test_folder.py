@@ -1,5 +1,6 @@
 """Folders of images: order, time, depth, and images that are none."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -72,6 +73,16 @@ def test_an_image_that_cannot_be_read_is_skipped_and_told(tmp_path: Path, capfd:
     assert items[1] == Gap("takes", 0.0, 0.5, "frames_lost", frames=1)
     assert source.note == "1 of 4 images cannot be read, the first is 1.png"
     assert capfd.readouterr() == ("", "")
+
+
+def test_images_whose_names_are_no_text_are_read_and_told(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.png", b"th\xe9.png"):
+        cv2.imwrite(str(tmp_path / "image.png"), picture(7))
+        (tmp_path / "image.png").rename(tmp_path / os.fsdecode(name))
+    (tmp_path / os.fsdecode(b"z\xe9.png")).touch()
+    with ImageFolder(tmp_path, "takes") as source:
+        assert [number_of(frame.image) for frame in source] == [7, 7]
+    assert source.note == "1 of 3 images cannot be read, the first is z?.png"
 
 
 def test_a_folder_that_cannot_be_read_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -27,7 +28,7 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from livespot.datasets.cache import LABELS, Cache
+from livespot.datasets.cache import LABELS, Cache, about_of, folder_of
 from livespot.errors import LivespotError, SettingsError
 from livespot.evaluation import challenge, report, scores, summary
 from livespot.evaluation.labels import PREDICTION_COLUMNS, Span, Video, read_labels, write_labels
@@ -56,12 +57,8 @@ class Plan:
     videos: Mapping[str, Video]
     """All that are labelled, those too in which no face was found."""
     folds: Sequence[Fold]
-
-    @property
-    def origin(self) -> str:
-        """Tells labels and faces from others."""
-        key = " ".join(f"{name}={value}" for name, value in sorted(self.cache.key.items()))
-        return f"labels {digest(self.videos.values())}, faces {key}"
+    origin: str
+    """Tells labels and faces from others."""
 
     def folder(self, fold: Fold) -> Path:
         """Where a fold lies, whatever its subject is called."""
@@ -122,7 +119,23 @@ def plan_of(config: Path, data: Path, out: Path) -> Plan:
     settings = load_train_settings(config, DatasetTrainSettings)
     cache = Cache(data)
     videos = read_labels(data / LABELS)
-    return Plan(config, data, out, settings, cache, videos, split_folds(list(videos.values()), settings))
+    folds = split_folds(list(videos.values()), settings)
+    return Plan(config, data, out, settings, cache, videos, folds, _origin(videos, cache, data))
+
+
+def _origin(videos: Mapping[str, Video], cache: Cache, data: Path) -> str:
+    """Which labels, whose pictures, how they were aligned. Raises LivespotError for a video that is damaged."""
+    pictures = [sorted(cache.left_out), {video.name: _about(video.name, data)["origin"] for video in cache.videos}]
+    told = sha256(json.dumps(pictures, sort_keys=True).encode()).hexdigest()[:16]
+    key = " ".join(f"{name}={value}" for name, value in sorted(cache.key.items()))
+    return f"labels {digest(videos.values())}, pictures {told}, faces {key}"
+
+
+def _about(name: str, data: Path) -> dict[str, Any]:
+    about = about_of(folder_of(data, name))
+    if about is None:
+        raise LivespotError(f"video {name} in {data} is damaged: run `livespot prepare` again")
+    return about
 
 
 def tabulate(plan: Plan) -> Table | None:

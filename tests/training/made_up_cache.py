@@ -94,7 +94,7 @@ def _write(place: Path, video: Video) -> None:
     crops.tofile(place / CROPS)
     np.zeros(1, MESH).tofile(place / MESHES)
     lost = {"from_s": (frames - 20) / FPS, "to_s": (frames - 10) / FPS, "reason": "face_lost", "face": 0}
-    about = {"frames": frames, "meshes": 1, "source": video.name, "gaps": [(frames - 11, lost)]}
+    about = {"frames": frames, "meshes": 1, "source": video.name, "gaps": [(frames - 11, lost)], "origin": {}}
     (place / ABOUT).write_text(json.dumps(about))
 
 

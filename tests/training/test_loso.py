@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from livespot.cli import app
 from livespot.config import InferSettings
-from livespot.datasets.cache import Cache
+from livespot.datasets.cache import Cache, folder_of
 from livespot.errors import LivespotError, SettingsError
 from livespot.evaluation import scores, summary
 from livespot.evaluation.labels import Span, read_labels, read_predictions, write_labels
@@ -285,6 +285,26 @@ def test_a_folder_that_began_with_other_settings_is_left_as_it_is(folder: Path, 
         loso.train(folder / "tiny.yaml", tmp_path / "data", folder / "whole")
     after = {path: path.stat().st_mtime_ns for path in before}
     assert {path for path in before if before[path] != after[path]} <= {folder / "whole" / ".lock"}
+
+
+@pytest.mark.usefixtures("whole")
+def test_folds_of_other_pictures_or_of_videos_that_were_left_out_then_are_not_mixed(
+    folder: Path, tmp_path: Path
+) -> None:
+    fewer, others = cache(tmp_path / "fewer", videos(), ["s2_1"]), cache(tmp_path / "others", videos())
+    about = folder_of(others, "s1_1") / "about.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"origin": {"sha256": "another"}}))
+    for data in (fewer, others):
+        with pytest.raises(SettingsError, match="whole began with other labels or faces"):
+            loso.train(folder / "tiny.yaml", data, folder / "whole")
+
+
+def test_a_damaged_video_is_named_before_anything_is_trained(folder: Path, tmp_path: Path) -> None:
+    data = cache(tmp_path / "data", videos())
+    (folder_of(data, "s2_1") / "about.json").unlink()
+    with pytest.raises(LivespotError, match=r"video s2_1 in .* is damaged: run `livespot prepare` again"):
+        loso.train(folder / "tiny.yaml", data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ from livespot.action_units import EXPRESSIONS
 from livespot.capture.opencv import FPS_OTHERWISE, VideoFile, declared_frames
 from livespot.capture.virtual import Expression
 from livespot.errors import LivespotError, SettingsError, SourceError
-from livespot.files import PICTURES, VIDEOS, files_in, replacing
+from livespot.files import LOCK, PICTURES, VIDEOS, files_in, locked, replacing
 from livespot.motion.regions import REGIONS
 from livespot.synth.injected import Injected
 from livespot.synth.performance import Performance
@@ -118,13 +118,15 @@ class Videos:
         """Why a portrait or clip could not be used, by the name of its file."""
 
     def __iter__(self) -> Generator[int, None, None]:
-        """Raises SourceError where no video could be made; nothing is left of it then."""
-        self._begin()
-        try:
-            yield from self._in_processes() if self._jobs > 1 else self._here()
-        finally:
-            self._tidy()
-        self._end()
+        """Raises SourceError where no video could be made, of which nothing is left, SettingsError in another's run."""
+        self._make_folder()
+        with locked(self._folder, by="livespot synth"):
+            self._begin()
+            try:
+                yield from self._in_processes() if self._jobs > 1 else self._here()
+            finally:
+                self._tidy()
+            self._end()
 
     def summary(self) -> Row:
         """What is in the folder, in figures."""
@@ -168,14 +170,17 @@ class Videos:
             self.left_out[task.base.name] = str(error)
             self.frames -= sum(self._lengths[one.base] for one in self._missing if one.base == task.base)
 
-    def _begin(self) -> None:
-        """From here on the folder says what it is for."""
+    def _make_folder(self) -> None:
         try:
             self._folder.mkdir(exist_ok=True)
         except OSError as error:
             raise SettingsError(
                 f"{self._folder} cannot be made: {error.strerror}: give a folder in one that is yours"
             ) from None
+
+    def _begin(self) -> None:
+        """From here on the folder says what it is for."""
+        _check(self._folder, self._settings)  # another run may have begun since
         self._tidy()
         if self._missing:
             (self._folder / LABELS).unlink(missing_ok=True)
@@ -191,6 +196,7 @@ class Videos:
         if not made:
             (self._folder / SUMMARY).unlink(missing_ok=True)
             if self._is_new:
+                (self._folder / LOCK).unlink()
                 self._folder.rmdir()
             raise SourceError("no video could be made:\n" + "\n".join(self.left_out.values()))
         with replacing(self._folder / LABELS) as part, part.open("w", encoding="utf-8", newline="") as file:

@@ -77,7 +77,7 @@ def both(faces: Path, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_portraits_and_clips_take_turns_and_all_are_told(both: Path) -> None:
     files = ["0000_eileen.avi", "0000_eileen.npz", "0001_webcam.avi", "0001_webcam.npz", "labels.csv", "videos.json"]
-    assert sorted(contents(both)) == files
+    assert sorted(contents(both)) == [".lock", *files]
     told = about(both)
     assert told["complete"] and told["left_out"] == {} and told["settings"]["seed"] == 6
     portrait, clip = told["videos"]
@@ -252,6 +252,28 @@ def test_a_folder_of_videos_of_other_settings_is_left_alone(
     with pytest.raises(SettingsError, match=f"holds videos of other settings, .*{words}.*: give these, or another"):
         Videos(both, replace(same, **order))
     assert contents(both) == before
+
+
+def test_a_second_run_at_the_same_folder_is_refused_and_the_first_ends_as_if_alone(
+    both: Path, faces: Path, clips: Path, tmp_path: Path
+) -> None:
+    order = Order(faces, clips, videos=2, seconds=SECONDS, seed=6)
+    first = iter(Videos(tmp_path / "videos", order))
+    next(first)
+    with pytest.raises(SettingsError, match="another livespot synth is at work in"):
+        sum(Videos(tmp_path / "videos", order))
+    for _ in first:
+        pass
+    assert contents(tmp_path / "videos") == contents(both)
+
+
+def test_a_run_of_other_settings_that_began_in_between_is_not_overwritten(faces: Path, tmp_path: Path) -> None:
+    late = Videos(tmp_path / "videos", Order(faces, videos=1, seconds=2.0, fps=10.0, seed=1))
+    made(tmp_path / "videos", Order(faces, videos=1, seconds=2.0, fps=10.0))
+    before = contents(tmp_path / "videos")
+    with pytest.raises(SettingsError, match="seed 0 instead of 1"):
+        sum(late)
+    assert contents(tmp_path / "videos") == before
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "videos.json"])

@@ -204,7 +204,8 @@ class Follower:
         missing = head["missing"]
         if topic.order is None:
             topic.order = Order(missing["first"] if missing else head["first"], request["last"] + 1)
-            self.ready += [message for message in topic.past or () if message["seq"] < topic.order.next]
+            before = {message["seq"]: message for message in topic.past or () if message["seq"] < topic.order.next}
+            self.ready += [before[number] for number in sorted(before)]  # the snapshot's may have been heard as well
             messages = [*messages, *(topic.past or ())]
             topic.past = None
         for message in messages:

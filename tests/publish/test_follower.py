@@ -291,19 +291,37 @@ def test_what_is_held_back_is_bounded() -> None:
     assert len(follower.ready) == MAX_HELD_MESSAGES + 9
 
 
+def test_what_came_before_the_past_and_was_heard_is_told_once_in_order_though_the_snapshot_holds_it() -> None:
+    server, follower = Server(), Follower(("status",), past_s=0.3)
+    sent = [server.publish(replace(RUNNING, state=state)) for state in ("connecting", "running")]
+    server.now_s = 0.5
+    welcome = sent[-1]
+    for message in (*sent, welcome, server.heartbeat()):
+        follower.hear(message, server.now_s)
+    exchange(server, follower)
+    assert told(follower) == sent
+
+
+JOINED_STEP = 50
+
+
+@pytest.mark.parametrize("past_s", [0.0, 0.25, 2.05, float("inf")])
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_the_wire_loses_each_kept_message_is_told_once_in_order(seed: int) -> None:
+def test_whatever_the_wire_loses_each_kept_message_is_told_once_in_order(seed: int, past_s: float) -> None:
     draws = random.Random(seed)
-    server, follower = Server(keep=200), Follower(("event", "score", "status", "gap"))
-    sent: dict[tuple[str, str], list[Message]] = {}
+    server, follower = Server(keep=200), Follower(("event", "score", "status", "gap"), past_s=past_s)
+    sent: dict[tuple[str, str], list[tuple[float, Message]]] = {}
     heard: list[Message] = []
     lost_requests: set[int] = set()
-    joined(server, follower)
     for step in range(300):
         server.now_s = step / 10
+        if step == JOINED_STEP:
+            welcome_and_join(server, follower, [message for _, message in (one[-1] for one in sent.values())])
         record = draws.choice((OPEN, SCORES, RUNNING, LOST_FRAMES))
         message = server.publish(replace(record, source=draws.choice(("cam1", "door"))))
-        sent.setdefault((message["stream"], message["kind"]), []).append(message)
+        sent.setdefault((message["stream"], message["kind"]), []).append((server.now_s, message))
+        if step < JOINED_STEP:
+            continue
         for _ in range(draws.choice((0, 0, 1, 1, 2))):
             follower.hear(message, server.now_s)
         if draws.random() < 0.3 and follower.outgoing:
@@ -319,8 +337,21 @@ def test_whatever_the_wire_loses_each_kept_message_is_told_once_in_order(seed: i
         exchange(server, follower)
     heard += told(follower)
     for (stream, kind), messages in sent.items():
-        assert [one for one in heard if (one["stream"], one["kind"]) == (stream, kind)] == messages
+        given = numbers(one for one in heard if (one["stream"], one["kind"]) == (stream, kind))
+        due = [message["seq"] for at_s, message in messages if at_s >= JOINED_STEP / 10 - past_s]
+        assert given == sorted(set(given))
+        assert given[len(given) - len(due) :] == due
     assert follower.lost == 0
+
+
+def welcome_and_join(server: Server, follower: Follower, last: list[Message]) -> None:
+    """The last message of each topic is sent again to who subscribes; then the snapshot is answered, and no more."""
+    for message in last:
+        follower.hear(message, server.now_s)
+    follower.hear(server.heartbeat(), server.now_s)
+    answer = server.ask(follower.outgoing.popleft())
+    assert answer
+    follower.answer(*answer, server.now_s)
 
 
 def test_a_kind_that_does_not_exist_is_refused_with_those_that_do() -> None:

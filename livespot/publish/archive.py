@@ -73,11 +73,13 @@ class Archive:
         self._last: dict[bytes, bytes] = {}
 
     def push(self, sent: Sent) -> None:
-        """Keep a message. Where one was lost before it, what came earlier is forgotten: a ring has no hole."""
+        """Keep a message. Where one was lost before it, what came earlier is forgotten: a ring has no hole, and it may
+        have closed an event. One that is open still is known again with its next phase."""
         message = sent.message
         one = self._topics[message["stream"], message["kind"]]
         if message["seq"] != one.next:
             one.ring.clear()
+            one.open.clear()
         one.ring.append((sent.utc_s, sent.content))
         one.next = message["seq"] + 1
         if message["kind"] in LASTING:

@@ -116,6 +116,18 @@ def test_new_subscribers_are_sent_the_last_status_and_heartbeat_that_they_subscr
     assert list(archive.last(b"livespot.v1.cam1.event.")) == []
 
 
+def test_an_event_whose_close_may_have_been_lost_on_its_way_in_is_open_no_more() -> None:
+    archive = Archive(10)
+    for one in (
+        sent(0, id="a", phase="open"),
+        sent(1, id="b", phase="open"),
+        sent(0, "event", "door", id="c", phase="open"),
+        sent(3, id="b", phase="update"),
+    ):
+        archive.push(one)
+    assert archive.state() == [b"event 3", b"event 0"]
+
+
 def test_open_events_that_are_never_closed_do_not_pile_up() -> None:
     archive = Archive(0)
     for seq in range(2 * MAX_OPEN_EVENTS):

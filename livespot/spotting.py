@@ -12,7 +12,7 @@ import numpy as np
 
 from livespot.capture import Camera, open_source
 from livespot.capture.source import Source
-from livespot.config import NETWORK_METHODS, Settings, SourceSettings
+from livespot.config import NETWORK_METHODS, Settings, check
 from livespot.engines import ChosenScorer
 from livespot.errors import SettingsError
 from livespot.pipeline import Pipeline, Step
@@ -53,8 +53,9 @@ def scoring(settings: Settings) -> AbstractContextManager[ChosenScorer | None]:
 
 
 def recording(uri: str, settings: Settings, fps: float | None = None) -> Source:
-    """The source of a recording. Raises SettingsError for a camera: it has no end."""
-    source = open_source(SourceSettings(uri=uri, fps=fps), settings.capture)
+    """The source of a recording. Raises SettingsError for a camera, which has no end, and what is no name or rate."""
+    [wanted] = check({"sources": [{"uri": uri, "fps": fps}]}, "recording").sources
+    source = open_source(wanted, settings.capture)
     if isinstance(source, Camera) or source.live:
         raise SettingsError(
             f"{source.name} is live and has no end: watch it with `livespot run --source`, "

@@ -1,5 +1,6 @@
 """Spotting in files and folders, as a program in Python does it."""
 
+import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -74,6 +75,15 @@ def test_what_cannot_be_read_or_run_is_said(video: Path, settings: Settings, tmp
 def test_a_camera_is_no_recording(uri: str) -> None:
     with pytest.raises(SettingsError, match=r"is live and has no end: watch it with `livespot run --source`"):
         recording(uri, Settings())
+
+
+def test_a_name_that_is_no_text_and_a_rate_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"recording: sources\.0\.uri is 'v\\udce9\.mp4': input should be a valid"):
+        recording(os.fsdecode(b"v\xe9.mp4"), Settings())
+    with pytest.raises(
+        SettingsError, match=r"recording: sources\.0\.fps is 300\.0: input should be less than or equal"
+    ):
+        recording(str(tmp_path), Settings(), fps=300.0)
 
 
 def test_files_folders_and_the_virtual_camera_at_full_speed_are_recordings(tmp_path: Path) -> None:

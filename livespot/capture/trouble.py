@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from livespot.capture.source import printable
 from livespot.errors import SourceError
 
 HEAD_BYTES = 4096
@@ -15,7 +16,9 @@ PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 
 def head_of(path: Path) -> bytes:
-    """The first bytes of a file that is there and not empty."""
+    """The first bytes of a file that is there and not empty. A name that is no text crashes OpenCV."""
+    if (shown := printable(str(path))) != str(path):
+        raise SourceError(f"{shown} cannot be opened: its name, or that of a folder, is no UTF-8; rename it")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)

@@ -132,6 +132,12 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     assert "empty.mp4 is empty (0 bytes)" in refusal(VideoFile(tmp_path / "empty.mp4", "face"))
 
 
+def test_a_file_whose_name_is_no_text_is_refused(mp4: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"v\xe9.mp4")
+    path.write_bytes(mp4.read_bytes())
+    assert refusal(VideoFile(path, "face")).startswith(f"{tmp_path}/v?.mp4 cannot be opened: its name, or that of a")
+
+
 def test_text_renamed_to_video_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("frame,type\n" * 1000)
     assert "it holds text" in refusal(VideoFile(tmp_path / "text.mp4", "face"))

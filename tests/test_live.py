@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from livespot.records import Frame, Status
 from tests.films import BLANK, FPS, MotionScorer, Picture, Played, frames
 from tests.publish.examples import CLOSE, LOST_FRAMES, OPEN, RUNNING
 
+ROOT = Path(__file__).parents[1]
 FREE_PORT = "tcp://127.0.0.1:*"
 HEARD: tuple[Kind, ...] = ("event", "status", "score", "heartbeat")
 PATIENCE_S = 20.0
@@ -153,12 +156,27 @@ def test_a_signal_ends_the_run_in_good_order(number: signal.Signals, pictures: l
     assert {one: signal.getsignal(one) for one in before} == before
 
 
-def test_a_second_signal_of_either_kind_ends_it_at_once() -> None:
-    with Pipeline(Settings(method="network"), [], MotionScorer()) as pipeline, stopping_on_signals(pipeline):
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert pipeline.stopped
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+SIGNALLED_TWICE = """
+import os, signal, sys
+from livespot.config import Settings
+from livespot.live import stopping_on_signals
+from livespot.pipeline import Pipeline
+from tests.films import MotionScorer
+
+with Pipeline(Settings(method="network"), [], MotionScorer()) as pipeline, stopping_on_signals(pipeline):
+    for number in map(int, sys.argv[1:]):
+        os.kill(os.getpid(), number)
+        print("still there, asked to stop:", pipeline.stopped, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)], ids=lambda one: one.name
+)
+def test_a_second_signal_of_either_kind_ends_it_at_once(first: signal.Signals, second: signal.Signals) -> None:
+    command = [sys.executable, "-c", SIGNALLED_TWICE, str(int(first)), str(int(second))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("still there, asked to stop: True\n", -second), done.stderr
 
 
 def test_another_thread_leaves_signals_alone() -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from livespot.capture import Camera, open_source
+from livespot.capture import open_recording
 from livespot.capture.source import Source
 from livespot.config import NETWORK_METHODS, Settings, check
 from livespot.engines import ChosenScorer
-from livespot.errors import SettingsError
 from livespot.pipeline import Pipeline, Step
 from livespot.plot import Trace
 from livespot.records import Event, Gap, Status
@@ -55,13 +54,7 @@ def scoring(settings: Settings) -> AbstractContextManager[ChosenScorer | None]:
 def recording(uri: str, settings: Settings, fps: float | None = None) -> Source:
     """The source of a recording. Raises SettingsError for a camera, which has no end, and what is no name or rate."""
     [wanted] = check({"sources": [{"uri": uri, "fps": fps}]}, "recording").sources
-    source = open_source(wanted, settings.capture)
-    if isinstance(source, Camera) or source.live:
-        raise SettingsError(
-            f"{source.name} is live and has no end: watch it with `livespot run --source`, "
-            "or give a video file, a folder of images or demo://?realtime=0"
-        )
-    return source
+    return open_recording(wanted, settings.capture)
 
 
 @dataclass

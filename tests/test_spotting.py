@@ -16,6 +16,7 @@ from livespot.errors import EngineError, SettingsError, SourceError
 from livespot.pipeline import Pipeline
 from livespot.records import Frame
 from livespot.spotting import Findings, recording
+from tests.capture.test_opencv import camera_server
 from tests.films import BLANK, FPS, MotionScorer, Picture, Played, frames
 
 
@@ -49,6 +50,13 @@ def test_a_folder_of_images_is_spotted_like_the_file(
     [event] = livespot.spot(str(tmp_path), settings)
     assert event.type == "macro"
     assert event.onset_s == pytest.approx(event.onset_frame / FPS)
+
+
+def test_a_file_on_a_web_server_is_spotted_like_the_file(video: Path, settings: Settings) -> None:
+    with camera_server(video.read_bytes()) as host:
+        [event] = livespot.spot(f"http://{host}/{video.name}", settings)
+    [same] = livespot.spot(video, settings)
+    assert (event.type, event.onset_frame, event.offset_frame) == (same.type, same.onset_frame, same.offset_frame)
 
 
 def test_events_come_while_the_file_is_read_and_may_be_left(video: Path, settings: Settings) -> None:

@@ -48,10 +48,13 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source | 
 
 
 def open_recording(settings: SourceSettings, capture: CaptureSettings) -> Source:
-    """The same for what has an end. Raises SourceError for a camera or a stream."""
+    """The same for what has an end. Raises SettingsError for a camera or a stream."""
     source = open_source(settings, capture)
-    if isinstance(source, Camera):
-        raise SourceError(f"{source.name} is a camera and has no end: give a file or a folder of images")
+    if isinstance(source, Camera) or source.live:
+        raise SettingsError(
+            f"{source.name} is live and has no end: watch it with `livespot run --source`, "
+            "or give a video file, a folder of images or demo://?realtime=0"
+        )
     return source
 
 

@@ -173,12 +173,12 @@ class Webcam(_Capturing):
 class NetworkStream(_Capturing):
     """A camera or a file behind an rtsp, rtsps, http or https address, until it stops; `Camera` opens it again.
 
-    What declares a length is a file on a web server: it is read like a file, with nothing dropped.
+    Iterated itself it is a file on a web server, read like any file, with nothing dropped.
     """
 
     def __init__(self, url: str, name: str, settings: CaptureSettings) -> None:
         self.name = name
-        self.live = True
+        self.live = False
         self.fps: float | None = None
         self.frame_count: int | None = None
         self.note = ""
@@ -198,7 +198,6 @@ class NetworkStream(_Capturing):
             raise SourceError(f"{redact(self._url)} cannot be opened: {why}")
         self.fps = _declared_fps(self._capture)
         self.frame_count = _declared_count(self._capture)
-        self.live = self.frame_count is None or self._url.startswith("rtsp")
         return self
 
     def __iter__(self) -> Iterator[Frame]:

@@ -41,7 +41,7 @@ class Source(Protocol):
 
     name: str
     live: bool
-    """True: never waits for whoever consumes it, so frames may have to be dropped. Known once entered."""
+    """True: never waits for whoever consumes it, so frames may have to be dropped. Known before it is entered."""
     fps: float | None
     """Declared frames per second; None where nothing usable is declared. Known once entered."""
     frame_count: int | None

@@ -100,8 +100,9 @@ def test_the_address_decides_the_kind_of_source(tmp_path: Path) -> None:
 
 def test_a_camera_is_no_recording(tmp_path: Path) -> None:
     assert isinstance(open_recording(SourceSettings(uri=str(tmp_path)), CAPTURE), ImageFolder)
-    with pytest.raises(SourceError, match="cam0 is a camera and has no end"):
-        open_recording(SourceSettings(uri="0"), CAPTURE)
+    for uri in ("0", "http://camera/live", "demo://"):
+        with pytest.raises(SettingsError, match="is live and has no end"):
+            open_recording(SourceSettings(uri=uri), CAPTURE)
 
 
 def test_an_unknown_kind_of_address_is_refused_without_its_password() -> None:

@@ -37,6 +37,9 @@ BATCH = 64
 LEAST = 1e-3
 """Of a threshold: no score falls below 0, so that no expression would end."""
 
+NEVER = 2.0
+"""Level of a class that the choosing videos do not show. Not 1: normalised scores touch it, the low-pass overshoots."""
+
 SHARES = tuple(twentieth / 20 for twentieth in range(1, 20))
 """Moilanen's p is one of these."""
 
@@ -44,7 +47,7 @@ ROUNDS = 2
 """Times that the p of each class is chosen anew with the other's held."""
 
 Levels: TypeAlias = tuple[float, float]
-"""What was chosen for micro and macro: thresholds, or Moilanen's p."""
+"""What was chosen for micro and macro: thresholds, or Moilanen's p; `NEVER` where a class is not shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +194,8 @@ def _thresholds(watched: Watched, levels: Levels, settings: SpottingSettings) ->
     if settings.threshold == "roc" or not len(watched.smoothed):
         return levels
     mean, highest = watched.smoothed.mean(axis=0), watched.smoothed.max(axis=0)
-    micro, macro = np.clip(mean + np.array(levels) * (highest - mean), LEAST, 1).tolist()
+    own = np.clip(mean + np.array(levels) * (highest - mean), LEAST, 1)
+    micro, macro = np.where(np.array(levels) == NEVER, NEVER, own).tolist()
     return micro, macro
 
 
@@ -203,11 +207,11 @@ def _roc_levels(videos: Sequence[Watched], _: SpottingSettings) -> Levels:
 
 
 def roc_threshold(scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
-    """The score (of N) from which true exceed false positive rates most; 1, never reached, where nothing shows."""
+    """The score (of N) from which true exceed false positive rates most; `NEVER` where nothing shows."""
     order = np.argsort(-scores, kind="stable")
     falling, shown = scores[order], labels[order]
     if not shown.any() or shown.all():
-        return 1.0
+        return NEVER
     above_chance = np.cumsum(shown) / shown.sum() - np.cumsum(~shown) / (~shown).sum()
     last_of_its_value = np.append(falling[1:] != falling[:-1], True)
     best = np.argmax(np.where(last_of_its_value, above_chance, -1.0))
@@ -216,10 +220,13 @@ def roc_threshold(scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> flo
 
 def _moilanen_levels(videos: Sequence[Watched], settings: SpottingSettings) -> Levels:
     """One class after the other, so many times."""
-    micro = macro = 0.5
+    shown = np.concatenate([one.labels for one in videos]).any(axis=0).tolist()
+    micro, macro = (0.5 if shows else NEVER for shows in shown)
     for _ in range(ROUNDS):
-        micro = max(SHARES, key=lambda share: counts(videos, (share, macro), settings).f1)
-        macro = max(SHARES, key=lambda share: counts(videos, (micro, share), settings).f1)
+        if micro != NEVER:
+            micro = max(SHARES, key=lambda share: counts(videos, (share, macro), settings).f1)
+        if macro != NEVER:
+            macro = max(SHARES, key=lambda share: counts(videos, (micro, share), settings).f1)
     return micro, macro
 
 

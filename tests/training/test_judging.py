@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from livespot.evaluation.labels import Span, Video
 from livespot.evaluation.matching import Counts
 from livespot.nets.yap2022 import Yap2022
 from livespot.records import Gap, Scores
-from livespot.training.judging import Watched, choose, counts, roc_threshold, spotted, watch
+from livespot.training.judging import NEVER, Watched, choose, counts, roc_threshold, spotted, watch
 from livespot.training.moments import labels_of
 from livespot.training.settings import DatasetTrainSettings, load_train_settings
 from tests.training.made_up_cache import FPS, FRAMES, cache, videos, written
@@ -54,8 +55,8 @@ def seen(height: float = 0.8, floor: float = 0.1, truth: Span = MACRO) -> Watche
         ((0.2, 0.8, 0.3, 0.9), (0, 1, 0, 1), 0.8),
         ((0.9, 0.8, 0.7, 0.2), (1, 0, 1, 0), 0.9),
         ((0.5, 0.5, 0.5, 0.2), (1, 1, 0, 0), 0.5),
-        ((0.9, 0.8), (0, 0), 1.0),
-        ((0.9, -0.1), (1, 1), 1.0),
+        ((0.9, 0.8), (0, 0), NEVER),
+        ((0.9, -0.1), (1, 1), NEVER),
         ((-0.1, -0.2), (1, 0), 1e-3),
     ],
 )
@@ -75,9 +76,19 @@ def test_what_rises_above_the_threshold_is_spotted_where_it_is(settings: Dataset
 def test_the_roc_threshold_is_one_for_all_videos(settings: DatasetTrainSettings) -> None:
     faint, clear = seen(0.6, 0.1), seen(0.9, 0.4)
     choice = choose([faint, clear], settings.spotting)
-    assert choice.levels == pytest.approx((1.0, 0.6))  # no micro-expression is shown
+    assert choice.levels == pytest.approx((NEVER, 0.6))  # no micro-expression is shown
     assert choice.auc == pytest.approx(0.75)  # of macro-expressions 1, of the others as by chance
     assert counts([clear], choice.levels, settings.spotting) == Counts(tp=1)
+
+
+@pytest.mark.parametrize("threshold", ["roc", "moilanen"])
+def test_a_class_that_those_who_choose_do_not_show_is_never_spotted(
+    threshold: str, settings: DatasetTrainSettings
+) -> None:
+    of = settings.spotting.model_copy(update={"threshold": threshold})
+    rising = seen(1.0, 0.0)
+    nothing = replace(rising, labels=np.zeros_like(rising.labels))
+    assert spotted(rising, choose([nothing], of).levels, of) == ()
 
 
 def test_moilanens_threshold_is_each_videos_own(settings: DatasetTrainSettings) -> None:

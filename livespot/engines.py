@@ -26,8 +26,8 @@ def _torch(settings: InferSettings) -> Scorer:
         raise EngineError(f"no checkpoint {checkpoint}: PyTorch takes the weights from it, copy it there")
     try:
         from livespot.torch_scorer import TorchScorer
-    except ModuleNotFoundError as error:
-        raise EngineError(f"{error.name} is not installed: pip install 'livespot[train]'") from None
+    except (ImportError, OSError) as error:  # OSError where one of its libraries does not load
+        raise EngineError(f"PyTorch is not installed ({error}): pip install 'livespot[train]'") from None
     return TorchScorer(settings)
 
 

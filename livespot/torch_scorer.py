@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from livespot.config import InferSettings
-from livespot.errors import EngineError
+from livespot.errors import EngineError, LivespotError
 from livespot.infer import EngineMetadata, OnnxScorer
 from livespot.infer.arrays import check_scores, count, examples
 from livespot.infer.onnx import engine_path
@@ -47,13 +47,15 @@ class TorchScorer:
             raise EngineError(f"this PyTorch, {torch.__version__}, sees no GPU: install one with CUDA, or a driver")
         path = engine_path(self._settings.model)
         checkpoint = self._checkpoint or path.with_suffix(".pt")
-        net = _network(checkpoint).to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = _network(checkpoint)
         with OnnxScorer(InferSettings(model=str(path))) as reference:
             self._metadata = reference.metadata
             try:
-                self._runs = {batch: _Run(net, self.clip, batch, self._device) for batch in BATCHES[self._device]}
+                self._runs = self._placed(net)
             except torch.OutOfMemoryError as error:
                 raise EngineError(f"the GPU has too little free memory: {error}") from None
+            except RuntimeError as error:  # the base of all that PyTorch raises
+                raise EngineError(f"PyTorch {torch.__version__} cannot run {checkpoint} here: {error}") from None
             self._check_parity(checkpoint, path, reference)
         return self
 
@@ -92,6 +94,10 @@ class TorchScorer:
             raise EngineError(f"{self.name} cannot score {clips} clips: {error}") from None
         check_scores(scores, clips, self.name)
         return scores
+
+    def _placed(self, net: nn.Module) -> dict[int, "_Run"]:
+        net = net.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return {batch: _Run(net, self.clip, batch, self._device) for batch in BATCHES[self._device]}
 
     def _check_parity(self, checkpoint: Path, path: Path, reference: OnnxScorer) -> None:
         inputs = examples(self.clip, BATCHES[self._device][1] + 1)
@@ -151,4 +157,7 @@ class _Run:
 def _network(checkpoint: Path) -> nn.Module:
     if not checkpoint.is_file():
         raise EngineError(f"no checkpoint {checkpoint}: PyTorch takes the weights from it, copy it there")
-    return network(Checkpoint.load(checkpoint))
+    try:
+        return network(Checkpoint.load(checkpoint))
+    except (LivespotError, KeyError, TypeError, ValueError) as error:  # settings are those of another livespot
+        raise EngineError(f"{checkpoint} cannot be used ({error}): copy the right checkpoint there") from error

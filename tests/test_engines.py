@@ -13,6 +13,9 @@ from livespot.engines import ENGINES, ChosenScorer
 from livespot.errors import EngineError
 from livespot.infer import OnnxScorer, Scorer
 from livespot.infer.arrays import blank
+from livespot.torch_scorer import TorchScorer
+
+TORCH = ENGINES["torch"]
 
 
 class Missing:
@@ -102,6 +105,40 @@ def test_torch_is_not_loaded_where_there_is_no_checkpoint_for_it(engine: str, mo
     try:
         with pytest.raises(EngineError, match=r"pip install 'livespot\[train\]'"), ChosenScorer(settings):
             pass
+    finally:
+        checkpoint.unlink()
+
+
+def test_a_library_of_torch_that_does_not_load_is_told_and_passed_over(
+    engine: str, gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del gpu
+
+    class Broken:
+        def __getattr__(self, name: str) -> None:
+            raise OSError("libcudart.so.12: cannot open shared object file")
+
+    monkeypatch.setitem(ENGINES, "torch", TORCH)
+    monkeypatch.setitem(sys.modules, "livespot.torch_scorer", Broken())
+    checkpoint = Path(engine).with_suffix(".pt")
+    checkpoint.touch()
+    try:
+        with ChosenScorer(InferSettings(model=engine)) as scorer:
+            assert scorer.name.startswith("motion on ONNX Runtime CPU")
+            assert "no torch: PyTorch is not installed (libcudart.so.12: cannot open shared object" in scorer.why[1]
+    finally:
+        checkpoint.unlink()
+
+
+def test_a_damaged_checkpoint_is_told_and_passed_over(engine: str, gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    del gpu
+    monkeypatch.setitem(ENGINES, "torch", lambda settings: TorchScorer(settings, "cpu"))
+    checkpoint = Path(engine).with_suffix(".pt")
+    checkpoint.touch()
+    try:
+        with ChosenScorer(InferSettings(model=engine)) as scorer:
+            assert scorer.name.startswith("motion on ONNX Runtime CPU")
+            assert "motion.pt cannot be used" in scorer.why[1]
     finally:
         checkpoint.unlink()
 

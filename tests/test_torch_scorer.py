@@ -1,6 +1,7 @@
 """PyTorch as an engine, on the CPU: its half precision and its graphs need a GPU and have not run on one."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,31 @@ def test_without_a_checkpoint_it_is_told_where_it_belongs(tmp_path: Path) -> Non
     (tmp_path / "motion.pt").unlink()
     with pytest.raises(EngineError, match=r"no checkpoint .*motion.pt: PyTorch takes the weights from it"):
         TorchScorer(InferSettings(model=model), "cpu").__enter__()
+
+
+@pytest.mark.parametrize("kept", [b"half a file", {"network": "motion"}, {"network": "later"}])
+def test_a_checkpoint_that_is_damaged_or_of_another_livespot_is_an_engine_that_does_not_open(
+    tmp_path: Path, kept: bytes | dict[str, str]
+) -> None:
+    model = write(tmp_path, "motion")
+    if isinstance(kept, bytes):
+        (tmp_path / "motion.pt").write_bytes(kept)
+    else:
+        replace(Checkpoint.load(tmp_path / "motion.pt"), settings=kept).save(tmp_path / "motion.pt")
+    with pytest.raises(EngineError, match=r"motion.pt cannot be used \(.*\): copy the right checkpoint there"):
+        TorchScorer(InferSettings(model=model), "cpu").__enter__()
+
+
+def test_whatever_pytorch_cannot_do_here_is_an_engine_that_does_not_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+    settings = InferSettings(model=write(tmp_path, "motion"))
+    monkeypatch.setattr(MotionNet, "to", fail)
+    with pytest.raises(EngineError, match=r"PyTorch .* cannot run .*motion.pt here: CUDA error: no kernel image"):
+        TorchScorer(settings, "cpu").__enter__()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -1,7 +1,7 @@
 """Built TensorRT engines, kept in the cache folder of the user: what each was built of, and which one fits here.
 
-An engine is executable code. Only those of this folder are loaded, and only while nobody else may write to it; no
-setting names another. Beside NAME-KEY.engine lies NAME-KEY.json: what it was built of, its log, speed and parity.
+An engine is executable code. Only those of this folder are loaded, and only while nobody else may write to it or to
+them; no setting names another. Beside NAME-KEY.engine lies NAME-KEY.json: what it was built of, its log, speed, parity.
 """
 
 import hashlib
@@ -85,11 +85,11 @@ class Plan:
     """The engine itself, where it is not in the cache yet."""
 
     def read(self) -> bytes:
-        """The engine. Raises EngineError where it is not what was written."""
+        """The engine. Raises EngineError where it is not what was written, or others may write to it."""
         if self.content is not None:
             return self.content
         try:
-            content = self.path.read_bytes()
+            content = _own(self.path)
         except OSError as error:
             raise EngineError(f"{self.path} cannot be read: {error.strerror}: {_command(self.metadata)}") from None
         if hashlib.sha256(content).hexdigest() != _Sidecar.read(self.path).engine:
@@ -103,8 +103,7 @@ class Plan:
     def write(self, content: bytes, report: dict[str, Any]) -> None:
         """Put the engine into the cache: the whole of it or nothing, the note beside it last."""
         folder(make=True)
-        with replacing(self.path) as part:
-            part.write_bytes(content)
+        _put(self.path, content)
         note = _Sidecar(
             order=asdict(self.order),
             key=self.order.key,
@@ -112,8 +111,7 @@ class Plan:
             metadata=self.metadata.to_json(),
             report=report,
         )
-        with replacing(self.path.with_suffix(".json")) as part:
-            part.write_text(note.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _put(self.path.with_suffix(".json"), (note.model_dump_json(indent=2) + "\n").encode())
 
 
 class _Machine(BaseModel):
@@ -143,7 +141,7 @@ class _Sidecar(BaseModel):
     def read(cls, engine: Path) -> "_Sidecar":
         path = engine.with_suffix(".json")
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(_own(path))
         except (OSError, ValidationError) as error:
             raise EngineError(
                 f"{path} is not what `livespot build` wrote ({type(error).__name__}): remove it"
@@ -159,12 +157,8 @@ def folder(make: bool = False) -> Path:
     engines = Path(cache) / "livespot" / "engines"
     if make:
         engines.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if engines.exists() and hasattr(os, "getuid"):
-        found = engines.stat()
-        if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise EngineError(
-                f"others may write to {engines}, and engines are code that runs: chown it to yourself, chmod 700"
-            )
+    if engines.exists():
+        _check_owner(engines)
     return engines
 
 
@@ -209,6 +203,26 @@ def _noted(engine: Path) -> Plan | None:
         return None
     kept = note.order.model_dump()
     return Plan(Order(**kept | {"machine": Machine(**kept["machine"])}), metadata, engine)
+
+
+def _own(path: Path) -> bytes:
+    """What is in a file, to which nobody else may write. Raises EngineError where somebody may."""
+    _check_owner(path)
+    return path.read_bytes()
+
+
+def _put(path: Path, content: bytes) -> None:
+    with replacing(path) as part:
+        part.touch(mode=0o600)  # whatever others may do to new files
+        part.write_bytes(content)
+
+
+def _check_owner(path: Path) -> None:
+    found = path.stat()
+    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+        raise EngineError(
+            f"others may write to {path}, and engines are code that runs: chown it to yourself, chmod go-w"
+        )
 
 
 def _command(metadata: EngineMetadata) -> str:

@@ -1,5 +1,6 @@
 """The cache of engines: what fits, what is refused, what is never loaded."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,6 +149,26 @@ def test_a_folder_that_others_may_write_to_is_not_trusted(onnx_path: Path, cache
     with pytest.raises(EngineError, match=r"others may write to .*engines are code that runs"):
         plans.find(onnx_path, ORIN)
     cache.chmod(0o755)
+    assert plans.find(onnx_path, ORIN).read() == b"an engine"
+
+
+@pytest.mark.parametrize("suffix", [".engine", ".json"])
+def test_a_file_that_others_may_write_to_is_not_trusted(onnx_path: Path, suffix: str) -> None:
+    made = written(order_for(onnx_path))
+    made.path.with_suffix(suffix).chmod(0o664)
+    with pytest.raises(EngineError, match=rf"others may write to .*{suffix}, and engines are code that runs"):
+        made.read()
+    made.path.with_suffix(suffix).chmod(0o644)
+    assert plans.find(onnx_path, ORIN).read() == b"an engine"
+
+
+def test_files_are_for_their_owner_alone_whatever_the_umask(onnx_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        made = written(order_for(onnx_path))
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in made.path.parent.iterdir()} == {0o600}
     assert plans.find(onnx_path, ORIN).read() == b"an engine"
 
 

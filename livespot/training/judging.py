@@ -1,8 +1,12 @@
 """What a network says of labelled videos, watched as live, and the thresholds that turn it into expressions.
 
-    faces -> buffer -> network -> scores -> decoder -> expressions
-                                                ^
-                                thresholds, from videos that are not tested
+    faces -> buffer -> network -+- micro scores -> decoder -> micro-expressions
+                                +- macro scores -> decoder -> macro-expressions
+                                                      ^
+                                    thresholds, from videos that are not tested
+
+Each output is spotted for itself, as in Yap 2022: an expression is of the class whose score it is, however long it is,
+and a micro-expression within a macro-expression is both. Live, one decoder tells both as one, typed by its duration.
 
 Two ways to a threshold, both with numbers that other videos chose:
 - roc: one for all videos, where the ROC curve of their moments is highest above chance (true minus false positives);
@@ -12,6 +16,7 @@ Two ways to a threshold, both with numbers that other videos chose:
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
@@ -26,7 +31,7 @@ from livespot.evaluation.labels import Span, Video
 from livespot.evaluation.matching import Counts, match
 from livespot.nets.yap2022 import Yap2022
 from livespot.normalise import local_contrast
-from livespot.records import EXPRESSION_TYPES, Calibration, Clip, ClipSpec, Gap, Scores
+from livespot.records import EXPRESSION_TYPES, Calibration, Clip, ClipSpec, ExpressionType, Gap, Scores
 from livespot.training.moments import labels_of
 from livespot.training.settings import DatasetTrainSettings, SpottingSettings
 from livespot.training.validation import roc_auc
@@ -93,16 +98,21 @@ def choose(videos: Sequence[Watched], settings: SpottingSettings) -> Choice:
 
 
 def spotted(watched: Watched, levels: Levels, settings: SpottingSettings) -> tuple[Span, ...]:
-    """The expressions of one video, by time."""
-    decoder = _decoder(settings, _thresholds(watched, levels, settings))
-    events = [event for one in watched.said for event in decoder.push(one)] + decoder.flush()
-    return tuple(
-        sorted(
-            Span(event.onset_frame, event.last_frame, event.type, event.confidence)
-            for event in events
-            if event.last_frame is not None
-        )
-    )
+    """The expressions of one video, of both classes, by time."""
+    micro, macro = _thresholds(watched, levels, settings)
+    found = _of_class("micro", micro, watched.said, settings), _of_class("macro", macro, watched.said, settings)
+    return tuple(sorted(chain(*found)))
+
+
+def _of_class(
+    kind: ExpressionType, threshold: float, said: Sequence[Scores | Gap], settings: SpottingSettings
+) -> Iterator[Span]:
+    """Where the score of this class lies above its threshold, whatever the other's does."""
+    decoder = _decoder(settings, (threshold, threshold))
+    alone = (one if isinstance(one, Gap) else _with(one, **{kind: getattr(one, kind)}) for one in said)
+    for event in [event for one in alone for event in decoder.push(one)] + decoder.flush():
+        if event.last_frame is not None:
+            yield Span(event.onset_frame, event.last_frame, kind, event.confidence)
 
 
 def counts(videos: Sequence[Watched], levels: Levels, settings: SpottingSettings) -> Counts:
@@ -171,7 +181,7 @@ def _normalised(said: Sequence[Scores | Gap]) -> list[Scores | Gap]:
     return [_with(one, *next(stretched)) if isinstance(one, Scores) else one for one in said]
 
 
-def _with(scores: Scores, micro: float, macro: float) -> Scores:
+def _with(scores: Scores, micro: float = 0.0, macro: float = 0.0) -> Scores:
     return replace(scores, micro=micro, macro=macro)
 
 

@@ -309,7 +309,9 @@ def protocol(settings: DatasetTrainSettings) -> str:
     split, folds, spotting = settings.split, settings.folds, settings.spotting
     left_out = f"leave-one-{split}-out" if folds is None else f"{folds} folds by {split}"
     thresholds = f"epoch and threshold ({spotting.threshold}) chosen in videos of the training {split}s only"
-    return f"{left_out}; {thresholds}; scores {spotting.scores}; official rule, IoU >= 0.5"
+    durations = f"{spotting.min_s:g} to {spotting.max_s:g} s long, dips below {spotting.merge_s:g} s bridged"
+    classes = f"each class by its own score, {durations} (durations are not of the paper)"
+    return f"{left_out}; {thresholds}; scores {spotting.scores}; {classes}; official rule, IoU >= 0.5"
 
 
 def _write_predictions(path: Path, predictions: Mapping[str, Sequence[Span]]) -> None:

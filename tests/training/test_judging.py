@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from livespot.datasets.cache import Cache
 from livespot.evaluation.labels import Span, Video
 from livespot.evaluation.matching import Counts
 from livespot.nets.yap2022 import Yap2022
-from livespot.records import Gap, Scores
+from livespot.records import EXPRESSION_TYPES, ExpressionType, Gap, Scores
 from livespot.training.judging import NEVER, Watched, choose, counts, roc_threshold, spotted, watch
 from livespot.training.moments import labels_of
 from livespot.training.settings import DatasetTrainSettings, load_train_settings
@@ -39,13 +40,15 @@ def spotting(settings: DatasetTrainSettings, **changes: object) -> DatasetTrainS
     return settings.model_copy(update={"spotting": settings.spotting.model_copy(update=changes)})
 
 
-def seen(height: float = 0.8, floor: float = 0.1, truth: Span = MACRO) -> Watched:
-    """A video in which both scores are high while `truth` shows, and never else."""
-    video = Video("v", "s", FPS, 200, (truth,))
+def seen(height: float = 0.8, floor: float = 0.1, truths: Sequence[Span] = (MACRO,)) -> Watched:
+    """A video in which the score of a class is high while one of `truths` shows it, and never else."""
+    video = Video("v", "s", FPS, 200, tuple(sorted(truths)))
     labels = labels_of(video, 200)
-    values = np.where(labels.any(axis=1), height, floor)
-    said = tuple(Scores(value, value, 0, "v", frame, frame / FPS, 0.0) for frame, value in enumerate(values.tolist()))
-    return Watched(video, said, np.stack((values, values), axis=1).astype(np.float32), labels)
+    values = np.where(labels, height, floor)
+    said = tuple(
+        Scores(micro, macro, 0, "v", frame, frame / FPS, 0.0) for frame, (micro, macro) in enumerate(values.tolist())
+    )
+    return Watched(video, said, values.astype(np.float32), labels)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +74,20 @@ def test_what_rises_above_the_threshold_is_spotted_where_it_is(settings: Dataset
     assert found.type == "macro"
     assert abs(found.onset - MACRO.onset) <= 2 and abs(found.offset - MACRO.offset) <= 2
     assert spotted(seen(), (0.9, 0.9), settings.spotting) == ()
+
+
+def test_a_micro_expression_within_a_macro_expression_is_spotted_besides_it(settings: DatasetTrainSettings) -> None:
+    watched = seen(truths=(Span(100, 159, "macro"), Span(120, 130, "micro")))
+    assert counts([watched], (0.5, 0.5), settings.spotting) == Counts(tp=2)
+
+
+@pytest.mark.parametrize("kind", EXPRESSION_TYPES)
+def test_the_class_whose_score_is_high_decides_however_long_it_is(
+    kind: ExpressionType, settings: DatasetTrainSettings
+) -> None:
+    for frames in (6, 20, 100):
+        (found,) = spotted(seen(truths=[Span(60, 60 + frames, kind)]), (0.5, 0.5), settings.spotting)
+        assert found.type == kind and found.offset - found.onset == pytest.approx(frames, abs=2)
 
 
 def test_the_roc_threshold_is_one_for_all_videos(settings: DatasetTrainSettings) -> None:
@@ -102,11 +119,11 @@ def test_moilanens_threshold_is_each_videos_own(settings: DatasetTrainSettings) 
 def test_moilanens_threshold_lies_between_mean_and_maximum(settings: DatasetTrainSettings) -> None:
     of = settings.spotting.model_copy(update={"threshold": "moilanen"})
     watched = seen(0.8, 0.1)
-    mean = float(watched.smoothed[:, 0].mean())
+    mean = float(watched.smoothed[:, 1].mean())
     assert 0.1 < mean < 0.8
-    assert spotted(watched, (0.0, 0.0), of) == spotted(watched, (mean, mean), settings.spotting)
-    half = mean + 0.5 * (0.8 - mean)
-    assert spotted(watched, (0.5, 0.5), of) == spotted(watched, (half, half), settings.spotting)
+    for share in (0.0, 0.5):
+        own = mean + share * (0.8 - mean)
+        assert spotted(watched, (NEVER, share), of) == spotted(watched, (NEVER, own), settings.spotting) != ()
 
 
 def test_every_frame_with_both_references_is_judged_and_labelled_by_when_it_was(

@@ -118,6 +118,7 @@ def test_every_subject_is_scored_once_by_summed_counts(whole: Table, folder: Pat
     figures = told(folder / "whole")
     assert figures["complete"] and figures["rule"] == "official"
     assert figures["protocol"].startswith("leave-one-subject-out; epoch and threshold (roc) chosen in")
+    assert "0.1 to 4 s long, dips below 0.12 s bridged (durations are not of the paper)" in figures["protocol"]
 
 
 def test_the_network_of_a_fold_becomes_an_engine_with_the_distances_of_its_dataset(

@@ -11,6 +11,7 @@ its own, which is killed when it is over, silent or late; a decoder that crashes
 """
 
 import json
+import math
 import random
 import subprocess
 import sys
@@ -59,7 +60,8 @@ Item: TypeAlias = Frame | Gap | Status
 class Camera:
     """A live source that comes back. Entering opens nothing: whoever iterates opens it, again and again.
 
-    Each connection is an epoch. What was lost in between lies between the times and the indices of its frames.
+    Each connection is an epoch. What was lost in between lies between the times and the indices of its frames. What
+    declares a length is a recording: it comes at its own speed, not at that of the network, and only once.
     """
 
     def __init__(self, address: int | str, name: str, settings: CaptureSettings) -> None:
@@ -78,6 +80,8 @@ class Camera:
         self._moved: Frame | None = None
         self._still = False
         self._running_since_s: float | None = None
+        self._recorded = False
+        self._playing_since_s = -math.inf
 
     def __enter__(self) -> "Camera":
         return self
@@ -129,7 +133,8 @@ class Camera:
             if isinstance(opened, Failed):
                 return opened
             self.frame_count = opened.frame_count
-            self._timeline.reset(1 / opened.fps if opened.fps else None, recorded=opened.frame_count is not None)
+            self._recorded, self._playing_since_s = opened.frame_count is not None, -math.inf
+            self._timeline.reset(1 / opened.fps if opened.fps else None, self._recorded)
             failed = yield from self._watch(self._reader)
             yield from self._frames(self._timeline.flush())
             return failed
@@ -145,7 +150,7 @@ class Camera:
             if isinstance(message, Picture):
                 placed = self._timeline.push(message)
                 yield from self._frames(placed)
-                news_s = now_s if placed or self._timeline.holding else news_s
+                news_s = time.monotonic() if placed or self._timeline.holding else news_s
             if self._moved and self._last and self._last.t_s - self._moved.t_s > STILL_S:
                 yield Gap(self.name, self._moved.t_s, self._last.t_s, "frames_lost")
                 return Failed(f"the same picture again and again for {STILL_S:g} s")
@@ -160,7 +165,13 @@ class Camera:
 
     def _frames(self, placed: Iterable[Placed]) -> Iterator[Item]:
         for one in placed:
-            yield from self._frame(one)
+            yield from self._frame(self._in_real_time(one) if self._recorded else one)
+
+    def _in_real_time(self, placed: Placed) -> Placed:
+        """The same at the time that it shows. After the network was too slow nothing is made up for."""
+        self._playing_since_s = max(self._playing_since_s, time.monotonic() - placed.t_s)
+        self._stopping.wait(self._playing_since_s + placed.t_s - time.monotonic())
+        return replace(placed, picture=replace(placed.picture, arrival_s=time.monotonic()))
 
     def _frame(self, placed: Placed) -> Iterator[Item]:
         """A frame, and before it what must be told of it."""

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from livespot.capture.camera import Camera, retry_pause_s
+from livespot.capture.handover import LiveHandOver
 from livespot.capture.timeline import with_gaps
 from livespot.config import CaptureSettings
 from livespot.records import Frame, Gap, Status
@@ -54,6 +55,21 @@ def test_a_file_on_a_server_is_read_to_its_end_once(tmp_path: Path) -> None:
         items = list(source)
     assert len([item for item in items if isinstance(item, Frame)]) == 40
     assert [item.state for item in items if isinstance(item, Status)] == ["running"]
+
+
+def test_a_file_that_comes_faster_than_it_plays_loses_nothing(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "video.avi", "MJPG", 80, 120).read_bytes()
+    frames = []
+    with (
+        camera_server(video) as host,
+        Camera(f"http://{host}/take", "web", QUICK) as source,
+        LiveHandOver(source, 64, staleness_s=PATIENCE_S) as line,
+    ):
+        for item in line:
+            time.sleep(0.005)
+            frames += [item] if isinstance(item, Frame) else []
+    assert (len(frames), line.dropped) == (120, 0)
+    assert frames[-1].arrival_s - frames[0].arrival_s >= frames[-1].t_s - 0.01
 
 
 def test_a_camera_that_nobody_answers_for_is_told_and_asked_again() -> None:

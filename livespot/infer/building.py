@@ -76,6 +76,7 @@ def _reason(wanted: Plan) -> str:
 
 
 def _build(path: Path, wanted: Plan, reference: Scorer) -> None:
+    folder(make=True)  # nothing is built for minutes that cannot be kept
     words, start_s = Words(notes=True), time.perf_counter()
     content = _serialized(path, wanted, words)
     build_s = time.perf_counter() - start_s

@@ -10,6 +10,7 @@ import os
 import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -151,14 +152,21 @@ class _Sidecar(BaseModel):
 def folder(make: bool = False) -> Path:
     """Where built engines are kept: livespot/engines in XDG_CACHE_HOME, or in ~/.cache where that is not set.
 
-    Raises EngineError where others may write to it.
+    Raises EngineError where others may write to it, and with `make` where nobody may.
     """
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     engines = Path(cache) / "livespot" / "engines"
-    if make:
-        engines.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if engines.exists():
-        _check_owner(engines)
+    try:
+        if make:
+            engines.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if engines.exists():
+            _check_owner(engines)
+        if make:
+            TemporaryFile(dir=engines).close()
+    except OSError as error:
+        raise EngineError(
+            f"{engines} cannot be used: {error.strerror}: set XDG_CACHE_HOME to a folder that is yours"
+        ) from None
     return engines
 
 

@@ -89,6 +89,16 @@ def test_what_tensorrt_cannot_build_is_told_with_its_own_words(model: str, tenso
     assert files(cache) == [".cache"]
 
 
+def test_where_no_engine_can_be_kept_none_is_built(
+    model: str, tensorrt: FakeTensorRt, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.parent.parent.write_text("a file")
+    monkeypatch.setattr(building, "_serialized", lambda *_: pytest.fail("it was built"))
+    with pytest.raises(EngineError, match=r"cannot be used: .*: set XDG_CACHE_HOME"):
+        build(model, (1,))
+    assert tensorrt.builds == 0
+
+
 def test_what_tensorrt_cannot_read_is_told_with_its_own_words(
     model: str, tensorrt: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,23 @@ def test_the_folder_is_made_for_its_owner_alone(cache: Path) -> None:
     assert cache.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_folder_that_cannot_be_made_says_what_to_set(cache: Path) -> None:
+    cache.parent.parent.write_text("a file")
+    with pytest.raises(EngineError, match=r"engines cannot be used: .*: set XDG_CACHE_HOME to a folder that is yours"):
+        plans.folder(make=True)
+
+
+def test_a_folder_that_takes_no_file_says_what_to_set(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    assert plans.folder(make=True) == cache
+    monkeypatch.setattr(plans, "TemporaryFile", full)
+    assert plans.folder() == cache
+    with pytest.raises(EngineError, match="cannot be used: No space left on device: set XDG_CACHE_HOME"):
+        plans.folder(make=True)
+
+
 def test_without_a_setting_the_folder_is_in_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -121,7 +121,10 @@ class Camera:
             yield self._says("connecting")
 
     def _was_steady(self) -> bool:
-        return self._running_since_s is not None and time.monotonic() - self._running_since_s > STEADY_S
+        """Up to the last frame: the silence after it is the failure."""
+        if self._running_since_s is None or self._last is None:
+            return False
+        return self._last.arrival_s - self._running_since_s > STEADY_S
 
     def _connection(self) -> Generator[Item, None, Failed]:
         """One connection, from opening to why it ended."""

@@ -173,6 +173,39 @@ def test_a_picture_that_is_still_from_the_beginning_is_believed(monkeypatch: pyt
     assert seen.states == ["running"]
 
 
+class Silent(BaseHTTPRequestHandler):
+    """Ten pictures, and then nothing for longer than anybody waits."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        with suppress(ConnectionError):
+            for number in range(10):
+                jpeg = cv2.imencode(".jpg", picture(number))[1].tobytes()
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
+                time.sleep(0.01)
+            self.connection.settimeout(PATIENCE_S)
+            self.connection.recv(1)  # until it is closed
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_camera_that_gives_a_few_frames_and_is_silent_is_asked_ever_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures: list[int] = []
+    monkeypatch.setattr("livespot.capture.camera.STEADY_S", 0.4)
+    monkeypatch.setattr("livespot.capture.camera.retry_pause_s", lambda number, _: failures.append(number) or 0.0)
+    short = QUICK.model_copy(update={"read_timeout_s": 0.6})
+    with camera_server(handler=Silent) as host, Watched(Camera(f"http://{host}/", "cam", short)) as seen:
+        seen.until(lambda seen: seen.states.count("waiting") >= 2)
+    assert len(seen.frames) >= 20
+    assert failures[:2] == [0, 1]
+
+
 def test_pauses_double_up_to_their_cap_and_are_cut_by_chance() -> None:
     settings = CaptureSettings(retry_s=0.5, retry_max_s=30.0)
     for failures, longest_s in ((0, 0.5), (1, 1.0), (5, 16.0), (6, 30.0), (10_000, 30.0)):

@@ -58,7 +58,7 @@ def build(
     path = engine_path(model)
     with OnnxScorer(InferSettings(model=str(path))) as reference:
         order = Order(digest(path), here(), tuple(batches), version_compatible, hardware_compatible)
-        wanted = plan(order, reference.metadata)
+        wanted = plan(order, reference.metadata, path)
         why = _reason(wanted)
         if why:
             _build(path, wanted, reference)
@@ -71,7 +71,7 @@ def _reason(wanted: Plan) -> str:
     except EngineError as error:
         if wanted.path.exists():
             return str(error)
-        return changes(wanted.order) or "there was none of this file, with these batches and options"
+        return changes(wanted) or "there was none of this file, with these batches and options"
     return ""
 
 

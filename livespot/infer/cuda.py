@@ -19,7 +19,7 @@ CURES = {
     "cudaErrorInsufficientDriver": "the NVIDIA driver is missing, or older than cuda-python: install a newer driver",
     "cudaErrorNoDevice": "there is no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it",
     "cudaErrorMemoryAllocation": "the GPU has too little free memory: end what else runs there (nvidia-smi), or build "
-    "for smaller batches: livespot build --batch 1,8",
+    "for smaller batches: livespot build ONNX --batch 1,8",
 }
 """What to do about the errors that users meet."""
 

@@ -7,6 +7,7 @@ them; no setting names another. Beside NAME-KEY.engine lies NAME-KEY.json: what 
 import hashlib
 import json
 import os
+import shlex
 import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,9 +82,20 @@ class Plan:
     order: Order
     metadata: EngineMetadata
     """Of the network, from its ONNX file."""
+    onnx_path: Path
+    """Where that was when it was asked for."""
     path: Path
     content: bytes | None = None
     """The engine itself, where it is not in the cache yet."""
+
+    @property
+    def cure(self) -> str:
+        """The command that builds it anew, to be pasted."""
+        order = self.order
+        options = ["--batch", ",".join(map(str, order.batches))]
+        options += ["--version-compatible"] if order.version_compatible else []
+        options += ["--hardware-compatible"] if order.hardware_compatible else []
+        return command(self.onnx_path, *options)
 
     def read(self) -> bytes:
         """The engine. Raises EngineError where it is not what was written, or others may write to it."""
@@ -92,9 +104,9 @@ class Plan:
         try:
             content = _own(self.path)
         except OSError as error:
-            raise EngineError(f"{self.path} cannot be read: {error.strerror}: {_command(self.metadata)}") from None
+            raise EngineError(f"{self.path} cannot be read: {error.strerror}: {self.cure}") from None
         if hashlib.sha256(content).hexdigest() != _Sidecar.read(self.path).engine:
-            raise EngineError(f"{self.path} is damaged, it is not what was built: {_command(self.metadata)}")
+            raise EngineError(f"{self.path} is damaged, it is not what was built: {self.cure}")
         return content
 
     def report(self) -> dict[str, Any]:
@@ -170,25 +182,30 @@ def folder(make: bool = False) -> Path:
     return engines
 
 
-def plan(order: Order, metadata: EngineMetadata) -> Plan:
+def plan(order: Order, metadata: EngineMetadata, onnx_path: Path) -> Plan:
     """The place of an engine in the cache, whether it has been built or not."""
-    return Plan(order, metadata, folder() / f"{_safe(metadata.name)}-{order.key[:16]}.engine")
+    return Plan(order, metadata, onnx_path, folder() / f"{_safe(metadata.name)}-{order.key[:16]}.engine")
 
 
 def find(onnx_path: Path, here: Machine) -> Plan:
     """The engine of an ONNX file that was built last of those that run here. Raises EngineError where there is none."""
-    made = _of(digest(onnx_path))
+    made = _of(digest(onnx_path), onnx_path)
     for one in made:
         if not one.order.misfits(here):
             return one
     why = f" ({'; '.join(made[0].order.misfits(here))})" if made else ""
-    raise EngineError(f"no engine of {onnx_path} is built for {here}{why}: livespot build {onnx_path}")
+    raise EngineError(f"no engine of {onnx_path} is built for {here}{why}: {command(onnx_path)}")
 
 
-def changes(order: Order) -> str:
-    """Why the engine of this file that was built last does not run where `order` is for; or nothing."""
-    made = _of(order.onnx)
-    return "; ".join(made[0].order.misfits(order.machine)) if made else ""
+def changes(wanted: Plan) -> str:
+    """Why the engine of this file that was built last does not run where `wanted` is for; or nothing."""
+    made = _of(wanted.order.onnx, wanted.onnx_path)
+    return "; ".join(made[0].order.misfits(wanted.order.machine)) if made else ""
+
+
+def command(onnx_path: Path, *options: str) -> str:
+    """What builds an engine, to be pasted."""
+    return shlex.join(("livespot", "build", str(onnx_path), *options))
 
 
 def digest(path: Path) -> str:
@@ -196,21 +213,21 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _of(onnx: str) -> list[Plan]:
-    """Engines of an ONNX file, the one built last first. A note that cannot be read is passed over."""
+def _of(onnx: str, onnx_path: Path) -> list[Plan]:
+    """Engines of an ONNX file by its SHA-256, the one built last first. A note that cannot be read is passed over."""
     notes = sorted(folder().glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    made = (_noted(path.with_suffix(".engine")) for path in notes)
+    made = (_noted(path.with_suffix(".engine"), onnx_path) for path in notes)
     return [one for one in made if one is not None and one.order.onnx == onnx]
 
 
-def _noted(engine: Path) -> Plan | None:
+def _noted(engine: Path, onnx_path: Path) -> Plan | None:
     try:
         note = _Sidecar.read(engine)
         metadata = EngineMetadata.from_json(note.metadata, str(engine))
     except EngineError:
         return None
     kept = note.order.model_dump()
-    return Plan(Order(**kept | {"machine": Machine(**kept["machine"])}), metadata, engine)
+    return Plan(Order(**kept | {"machine": Machine(**kept["machine"])}), metadata, onnx_path, engine)
 
 
 def _own(path: Path) -> bytes:
@@ -231,10 +248,6 @@ def _check_owner(path: Path) -> None:
         raise EngineError(
             f"others may write to {path}, and engines are code that runs: chown it to yourself, chmod go-w"
         )
-
-
-def _command(metadata: EngineMetadata) -> str:
-    return f"build {metadata.name} again: livespot build"
 
 
 def _safe(name: str) -> str:

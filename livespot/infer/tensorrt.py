@@ -53,7 +53,7 @@ class TensorRtScorer:
                 for profile, batch in enumerate(batches):
                     self._runs[batch] = _Run(engine, profile, batch, stream, inputs, scores)
             except RuntimeError as error:  # some of TensorRT's functions raise where the others return False
-                raise EngineError(f"{plan.path} cannot be opened ({error}): build it again") from None
+                raise EngineError(f"{plan.path} cannot be opened ({error}): {plan.cure}") from None
             self.score(blank(self.clip, 2))
             self._cleanup = opening.pop_all()
         return self
@@ -154,7 +154,7 @@ class _Engine:
         import tensorrt as trt
 
         content = plan.read()
-        self.path = plan.path
+        self.plan = plan
         self.words = Words()
         self._runtime = trt.Runtime(self.words.log)
         # A version-compatible engine brings the code that runs it; it comes from our own cache.
@@ -162,14 +162,16 @@ class _Engine:
         self._engine = self._runtime.deserialize_cuda_engine(content)
         if self._engine is None:
             raise EngineError(
-                f"{plan.path} does not run here ({self.words.last}): build it again: livespot build, on this machine"
+                f"{plan.path} does not run here ({self.words.last}), build it on this machine: {plan.cure}"
             )
 
     def context(self) -> "trt.IExecutionContext":
         """What runs it, with memory of its own."""
         context = self._engine.create_execution_context()
         if context is None:
-            raise EngineError(f"{self.path} cannot be opened ({self.words.last}): {CURES['cudaErrorMemoryAllocation']}")
+            raise EngineError(
+                f"{self.plan.path} cannot be opened ({self.words.last}): {CURES['cudaErrorMemoryAllocation']}"
+            )
         return context
 
 
@@ -213,6 +215,5 @@ class _Run:
 
     def _agreed(self, done: bool, what: str) -> None:
         if not done:
-            raise EngineError(
-                f"{self._engine.path} refuses {what} ({self._engine.words.last}): livespot build it again"
-            )
+            plan = self._engine.plan
+            raise EngineError(f"{plan.path} refuses {what} ({self._engine.words.last}): {plan.cure}")

@@ -29,7 +29,7 @@ def order_for(onnx_path: Path, machine: Machine = ORIN, batches: tuple[int, ...]
 
 
 def written(order: Order) -> Plan:
-    made = plans.plan(order, METADATA)
+    made = plans.plan(order, METADATA, Path("net.onnx"))
     made.write(b"an engine", {"log": []})
     return made
 
@@ -77,7 +77,10 @@ def test_a_hardware_compatible_engine_fits_other_gpus_of_the_same_capability() -
 def test_what_was_written_is_found_again(onnx_path: Path) -> None:
     made = written(order_for(onnx_path))
     found = plans.find(onnx_path, ORIN)
-    assert found == made and found.read() == b"an engine" and found.report() == {"log": []}
+    assert (
+        found == replace(made, onnx_path=onnx_path)
+    assert found.read() == b"an engine" and found.report() == {"log": []}
+    )
 
 
 def test_of_several_that_fit_the_one_built_last_is_taken(onnx_path: Path) -> None:
@@ -117,6 +120,16 @@ def test_an_engine_that_is_not_what_was_written_is_not_loaded(onnx_path: Path, c
         plans.find(onnx_path, ORIN).read()
 
 
+def test_the_command_that_builds_it_again_can_be_pasted(tmp_path: Path) -> None:
+    order = replace(ORDER, version_compatible=True)
+    plan = Plan(order, METADATA, tmp_path / "my net.onnx", tmp_path / "net.engine")
+    with pytest.raises(EngineError) as caught:
+        plan.read()
+    command = f"livespot build '{tmp_path}/my net.onnx' --batch 1,8 --version-compatible"
+    assert str(caught.value).endswith(f"cannot be read: No such file or directory: {command}")
+    assert replace(plan, order=replace(ORDER, hardware_compatible=True)).cure.endswith("1,8 --hardware-compatible")
+
+
 def test_an_engine_without_its_file_is_an_error_and_not_a_crash(onnx_path: Path) -> None:
     written(order_for(onnx_path)).path.unlink()
     with pytest.raises(EngineError, match="cannot be read: No such file"):
@@ -134,7 +147,7 @@ def test_a_note_that_cannot_be_read_is_passed_over(onnx_path: Path, note: str) -
 
 
 def test_an_engine_is_written_whole_or_not_at_all(onnx_path: Path, cache: Path) -> None:
-    made = plans.plan(order_for(onnx_path), METADATA)
+    made = plans.plan(order_for(onnx_path), METADATA, onnx_path)
     made.path.with_suffix(".json").mkdir(parents=True)  # nothing can be written there
     with pytest.raises(LivespotError, match="cannot be written"):
         made.write(b"an engine", {})
@@ -201,5 +214,5 @@ def test_without_a_setting_the_folder_is_in_the_home_directory(tmp_path: Path, m
 
 
 def test_the_name_of_a_network_is_no_path(onnx_path: Path, cache: Path) -> None:
-    made = plans.plan(order_for(onnx_path), replace(METADATA, name="../../etc/net work"))
+    made = plans.plan(order_for(onnx_path), replace(METADATA, name="../../etc/net work"), onnx_path)
     assert made.path.parent == cache and made.path.name.startswith("------etc-net-work-")

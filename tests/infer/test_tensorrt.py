@@ -131,7 +131,7 @@ def test_a_gpu_too_full_for_tensorrt_is_told_with_its_words_and_what_to_do(
     with pytest.raises(EngineError) as caught, scorer:
         pass
     told = str(caught.value)
-    assert "error: OutOfMemory: requested 12 MiB" in told and "livespot build --batch 1,8" in told
+    assert "error: OutOfMemory: requested 12 MiB" in told and "livespot build ONNX --batch 1,8" in told
     with pytest.raises(RuntimeError, match="not open"):
         scorer.score(clips(1))
     assert not (cuda.device or cuda.host or cuda.alive)
@@ -139,7 +139,8 @@ def test_a_gpu_too_full_for_tensorrt_is_told_with_its_words_and_what_to_do(
 
 def test_a_profile_that_raises_is_an_error_of_the_engine(model: str, cuda: FakeCuda, tensorrt: FakeTensorRt) -> None:
     tensorrt.profiles_raise = True
-    assert "cannot be opened (Error in set optimization profile async.)" in open_error(model)
+    told = open_error(model)
+    assert f"cannot be opened (Error in set optimization profile async.): livespot build {model} --batch " in told
     assert not (cuda.device or cuda.host or cuda.alive)
 
 
@@ -187,7 +188,9 @@ def test_an_engine_of_another_gpu_is_not_loaded(model: str, cuda: FakeCuda) -> N
 
 def test_an_engine_that_tensorrt_refuses_is_told_with_its_words(model: str, tensorrt: FakeTensorRt) -> None:
     tensorrt.version = "99.0"  # the module still says the old one
-    assert "does not run here (error: Version tag does not match): build it again" in open_error(model)
+    told = open_error(model)
+    assert "does not run here (error: Version tag does not match), build it on this machine: livespot build " in told
+    assert f": livespot build {model} --batch " in told
 
 
 def test_a_truncated_engine_never_reaches_tensorrt(model: str, cache: Path) -> None:

@@ -76,6 +76,11 @@ def redact(uri: str) -> str:
     return re.sub(r"=[^&#]*", "=***", re.sub(r"://.*@", "://***@", uri)) if "://" in uri else uri
 
 
+def without_login(url: str) -> str:
+    """The address without user and password. These go up to the last "@", as in `redact`."""
+    return re.sub(r"://.*@", "://", url)
+
+
 def printable(name: str) -> str:
     """A file's name as text: bytes in it that are no UTF-8, which no console takes, become question marks."""
     return name.encode(errors="replace").decode()

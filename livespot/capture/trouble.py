@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from livespot.capture.source import printable
+from livespot.capture.source import printable, without_login
 from livespot.errors import SourceError
 
 HEAD_BYTES = 4096
@@ -61,7 +61,7 @@ def why_no_camera(index: int) -> str:
 def why_no_stream(url: str, timeout_s: float) -> str:
     """The likely reason why an address does not open, found by knocking at its port; no request is sent."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(without_login(url))  # what stands in a login is no name to ask for
         host, port = parts.hostname or "", parts.port or PORTS[parts.scheme.lower()]
     except ValueError:
         return "the address is malformed; expected scheme://user:password@host:port/path"

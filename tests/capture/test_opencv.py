@@ -288,6 +288,13 @@ def test_a_malformed_address_is_told() -> None:
     assert "address is malformed" in refusal(NetworkStream("rtsp://camera:nowhere/live", "cam", SHORT))
 
 
+@pytest.mark.parametrize("login", ["admin:1234/abc", "admin:12/34", "admin:p?q", "ad@min:p#q", "admin:[x"])
+def test_no_part_of_a_login_that_is_not_escaped_is_taken_for_the_machine(login: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    assert trouble.why_no_stream(f"rtsp://{login}@{address}/live", 1.0).startswith(f"{address}: Connection refused")
+
+
 def test_a_name_that_is_not_known_is_told() -> None:
     assert "is not known; check its spelling" in refusal(NetworkStream("http://camera.invalid/live", "cam", SHORT))
 

@@ -78,7 +78,7 @@ def run_fold(fold: Fold, data: Cache, out: Path, settings: DatasetTrainSettings,
     epoch, levels = int(chosen["best_epoch"]), (chosen["micro"], chosen["macro"])
     everything = {"training": list(fold.seen), "choosing": [], **left_out}
     net, _ = fit(out / "training", data, everything, epoch, settings, f"{fold.name} training")
-    watched = [watch(net, data[name], settings) for name in with_face(fold.test, data)]
+    watched = [watch(net, data, name, settings) for name in with_face(fold.test, data)]
     predictions = {one.video.name: spotted(one, levels, settings.spotting) for one in watched}
     result = Result(fold.name, epoch, levels, chosen["best_f1"], commit(), predictions)
     result.save(out / RESULT)
@@ -145,7 +145,7 @@ def with_face(names: Iterable[str], data: Cache) -> list[str]:
 
 def _validated(net: Yap2022, data: Cache, names: Sequence[str], settings: DatasetTrainSettings) -> dict[str, float]:
     """F1 of what is spotted in the videos that choose, with the levels that suit them."""
-    watched = [watch(net, data[name], settings) for name in with_face(names, data)]
+    watched = [watch(net, data, name, settings) for name in with_face(names, data)]
     choice = choose(watched, settings.spotting)
     micro, macro = choice.levels
     return {"f1": choice.f1, "auc": choice.auc, "micro": micro, "macro": macro}

@@ -24,15 +24,14 @@ import torch
 from numpy.typing import NDArray
 
 from livespot.buffer import ClipBuffer
-from livespot.config import AlignSettings
-from livespot.datasets.cache import Prepared
+from livespot.datasets.cache import Cache, Prepared
 from livespot.decode import Decoder
 from livespot.evaluation.labels import Span, Video
 from livespot.evaluation.matching import Counts, match
 from livespot.nets.yap2022 import Yap2022
 from livespot.normalise import local_contrast
 from livespot.records import EXPRESSION_TYPES, Calibration, Clip, ClipSpec, ExpressionType, Gap, Scores
-from livespot.training.moments import labels_of
+from livespot.training.moments import labels_of, max_gap_s
 from livespot.training.settings import DatasetTrainSettings, SpottingSettings
 from livespot.training.validation import roc_auc
 
@@ -78,11 +77,12 @@ class Choice:
     levels: Levels
 
 
-def watch(net: Yap2022, prepared: Prepared, settings: DatasetTrainSettings) -> Watched:
+def watch(net: Yap2022, data: Cache, name: str, settings: DatasetTrainSettings) -> Watched:
     """Judge a video by its aligned faces, from its beginning to its end."""
+    prepared = data[name]
     spotting, fps = settings.spotting, prepared.video.fps or settings.distances.fps
     every = max(1, round(fps / spotting.judged_per_s))
-    said = list(_scored(net, _clips(prepared, settings.distances.clip, every)))
+    said = list(_scored(net, _clips(prepared, settings.distances.clip, every, max_gap_s(data))))
     if spotting.scores == "normalised":
         said = _normalised(said)
     smoothed, late_s = _smoothed(said, spotting)
@@ -128,14 +128,14 @@ def counts(videos: Sequence[Watched], levels: Levels, settings: SpottingSettings
     return total
 
 
-def _clips(prepared: Prepared, spec: ClipSpec, every: int) -> Iterator[Clip | Gap]:
+def _clips(prepared: Prepared, spec: ClipSpec, every: int, longest_s: float) -> Iterator[Clip | Gap]:
     """Of every so many-th frame, with the gaps in which the face was lost, or frames for as long as a face may be."""
     buffer = ClipBuffer(spec)
     for item in prepared.faces():
         if not isinstance(item, Gap):
             clips = buffer.push(item, local_contrast(item.crop))
             yield from (clip for clip in clips if clip.index % every == 0)
-        elif item.face is not None or item.to_s - item.from_s > AlignSettings().max_gap_s:
+        elif item.face is not None or item.to_s - item.from_s > longest_s:
             buffer.reset()
             yield item
 

@@ -5,7 +5,8 @@
                        |<-0.375-0.125 s->|            (SAMM-LV, Yap 2022)
 
 A reference is found as `buffer` finds it: the nearest frame with a face, no further off than half a frame interval,
-and never across a loss of the face, after which the live path begins anew.
+and never across a loss of the face, after which the live path begins anew: where frames are missing for longer than
+the aligner bridges, and where the face has a new number, however soon it was found again.
 """
 
 from bisect import bisect_left
@@ -18,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespot.buffer import ROUNDING_S
-from livespot.config import AlignSettings
 from livespot.datasets.cache import Cache, Prepared
 from livespot.errors import SettingsError
 from livespot.evaluation.labels import Video
@@ -36,7 +36,7 @@ OPEN = 256
 class Moments:
     """Those of one labelled video: which can be judged, what shows in them, which frames lie so long before."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, max_gap_s: float) -> None:
         self.name = prepared.video.name
         self.labels = labels_of(prepared.video, len(prepared.seen))
         """bool (frames, 2): whether a micro-, a macro-expression shows."""
@@ -44,7 +44,8 @@ class Moments:
         self._times_s: NDArray[np.float64] = prepared.times_s[self._places]
         intervals_s = np.diff(self._times_s)
         self._tolerance_s = float(np.median(intervals_s)) / 2 + ROUNDING_S if len(intervals_s) else 0.0
-        begins = np.concatenate(([True], intervals_s > AlignSettings().max_gap_s))[: len(self._places)]
+        is_other = np.diff(prepared.rows["face"][self._places]) != 0
+        begins = np.concatenate(([True], (intervals_s > max_gap_s) | is_other))[: len(self._places)]
         self._begin_s = self._times_s[begins][np.cumsum(begins) - 1]
 
     def judgeable(self, history_s: float) -> NDArray[np.int64]:
@@ -67,6 +68,11 @@ class Moments:
         if nearest is None or abs(self._times_s[nearest] - wanted_s) > self._tolerance_s:
             return None
         return int(self._places[nearest])
+
+
+def max_gap_s(data: Cache) -> float:
+    """So long a hole the aligner of a cache bridged."""
+    return float(data.key["align.max_gap_s"])
 
 
 def labels_of(video: Video, frames: int) -> NDArray[np.bool_]:
@@ -125,7 +131,7 @@ class Material:
         self._settings = settings
         self._ranges_s = settings.distances.ranges_s
         self._prepared = lru_cache(OPEN)(data.__getitem__)
-        self._videos = [Moments(self._prepared(name)) for name in names]
+        self._videos = [Moments(self._prepared(name), max_gap_s(data)) for name in names]
         self._pools = self._moments()
         micro, macro = settings.sampling.micro, settings.sampling.macro
         shares = np.array((micro, macro, 1 - micro - macro)) * [len(pool) > 0 for pool in self._pools]

@@ -72,7 +72,8 @@ def _truths(later: int) -> tuple[Span, ...]:
 
 
 def cache(folder: Path, of: Iterable[Video], left_out: Iterable[str] = ()) -> Path:
-    """Their faces: the lower half moves while an expression shows; none is seen in the last frames but ten."""
+    """Their faces: the lower half moves while an expression shows; it is lost for five of the last frames,
+    less than is bridged, and found again as another."""
     of, why = list(of), dict.fromkeys(left_out, "no face was found")
     for video in of:
         if video.name not in why:
@@ -88,13 +89,13 @@ def _write(place: Path, video: Video) -> None:
     place.mkdir(parents=True)
     rows, crops = np.zeros(frames, ROW), _crops(video, frames)
     rows["t_s"], rows["transform"] = np.arange(frames) / (video.fps or FPS), np.eye(2, 3)
-    rows["face"][-20:-10], crops[-20:-10] = -1, 0
-    rows["face"][-10:] = 1
+    rows["face"][-20:-15], crops[-20:-15] = -1, 0
+    rows["face"][-15:] = 1
     rows.tofile(place / ROWS)
     crops.tofile(place / CROPS)
     np.zeros(1, MESH).tofile(place / MESHES)
-    lost = {"from_s": (frames - 20) / FPS, "to_s": (frames - 10) / FPS, "reason": "face_lost", "face": 0}
-    about = {"frames": frames, "meshes": 1, "source": video.name, "gaps": [(frames - 11, lost)], "origin": {}}
+    lost = {"from_s": (frames - 20) / FPS, "to_s": (frames - 15) / FPS, "reason": "face_lost", "face": 0}
+    about = {"frames": frames, "meshes": 1, "source": video.name, "gaps": [(frames - 16, lost)], "origin": {}}
     (place / ABOUT).write_text(json.dumps(about))
 
 

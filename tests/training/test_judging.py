@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from livespot.datasets.cache import Cache
+from livespot.datasets.cache import STATE, Cache, folder_of
 from livespot.evaluation.labels import Span, Video
 from livespot.evaluation.matching import Counts
 from livespot.nets.yap2022 import Yap2022
@@ -129,7 +130,7 @@ def test_moilanens_threshold_lies_between_mean_and_maximum(settings: DatasetTrai
 def test_every_frame_with_both_references_is_judged_and_labelled_by_when_it_was(
     data: Cache, settings: DatasetTrainSettings
 ) -> None:
-    watched = watch(Difference(settings.net), data["s1_1"], spotting(settings, scores="raw"))
+    watched = watch(Difference(settings.net), data, "s1_1", spotting(settings, scores="raw"))
     judged = [one.index for one in watched.said if isinstance(one, Scores)]
     assert judged == list(range(19, FRAMES - 20))
     assert sum(isinstance(one, Gap) for one in watched.said) == 1
@@ -137,10 +138,25 @@ def test_every_frame_with_both_references_is_judged_and_labelled_by_when_it_was(
     assert choose([watched], settings.spotting).auc > 0.7
 
 
+def test_lost_frames_end_what_was_watched_where_they_are_more_than_the_aligner_bridged(
+    settings: DatasetTrainSettings, tmp_path: Path
+) -> None:
+    folder = cache(tmp_path / "cache", videos(("s1",)))
+    about, state = folder_of(folder, "s1_1") / "about.json", folder / STATE
+    lost = {"from_s": 2.0, "to_s": 2.2, "reason": "frames_lost", "face": None}
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"gaps": [(60, lost)]}))
+    key = json.loads(state.read_text())
+    for longest_s, gaps in ((0.3, 0), (0.1, 1)):
+        key["key"]["align.max_gap_s"] = longest_s
+        state.write_text(json.dumps(key))
+        said = watch(Difference(settings.net), Cache(folder), "s1_1", settings).said
+        assert sum(isinstance(one, Gap) for one in said) == gaps
+
+
 def test_only_as_many_moments_a_second_are_judged_as_the_settings_say(
     data: Cache, settings: DatasetTrainSettings
 ) -> None:
-    watched = watch(Difference(settings.net), data["s1_1"], spotting(settings, judged_per_s=10.0))
+    watched = watch(Difference(settings.net), data, "s1_1", spotting(settings, judged_per_s=10.0))
     judged = [one.index for one in watched.said if isinstance(one, Scores)]
     assert judged == list(range(21, FRAMES - 20, 3))
 
@@ -148,7 +164,7 @@ def test_only_as_many_moments_a_second_are_judged_as_the_settings_say(
 def test_normalised_scores_of_a_video_run_from_0_to_1(data: Cache, settings: DatasetTrainSettings) -> None:
     net = Difference(settings.net)
     raw, normalised = (
-        np.array([(one.micro, one.macro) for one in watch(net, data["s1_1"], of).said if isinstance(one, Scores)])
+        np.array([(one.micro, one.macro) for one in watch(net, data, "s1_1", of).said if isinstance(one, Scores)])
         for of in (spotting(settings, scores="raw"), settings)
     )
     assert normalised.min(axis=0).tolist() == [0, 0] and normalised.max(axis=0).tolist() == [1, 1]
@@ -158,13 +174,13 @@ def test_normalised_scores_of_a_video_run_from_0_to_1(data: Cache, settings: Dat
 def test_a_network_trains_on_after_it_judged(data: Cache, settings: DatasetTrainSettings) -> None:
     net = Difference(settings.net)
     net.train()
-    watch(net, data["s1_1"], settings)
+    watch(net, data, "s1_1", settings)
     assert net.training
 
 
 def test_a_video_that_is_too_short_to_be_judged_says_nothing(settings: DatasetTrainSettings, tmp_path: Path) -> None:
     short = Video("v_1", "v", FPS, 40, (Span(2, 15, "micro"),))
-    watched = watch(Difference(settings.net), Cache(cache(tmp_path / "cache", [short]))["v_1"], settings)
+    watched = watch(Difference(settings.net), Cache(cache(tmp_path / "cache", [short])), "v_1", settings)
     choice = choose([watched, seen()], settings.spotting)
     assert spotted(watched, choice.levels, settings.spotting) == ()
     assert counts([watched], choice.levels, settings.spotting) == Counts(fn=1)

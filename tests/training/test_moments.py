@@ -1,3 +1,5 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from livespot.buffer import ClipBuffer
-from livespot.datasets.cache import Cache
+from livespot.datasets.cache import STATE, Cache
 from livespot.errors import SettingsError
 from livespot.evaluation.labels import Span, Video
 from livespot.normalise import local_contrast
 from livespot.records import CROP_PX, ClipSpec, Gap
-from livespot.training.moments import Look, Material, Moments, labels_of
+from livespot.training.moments import Look, Material, Moments, labels_of, max_gap_s
 from livespot.training.settings import DatasetTrainSettings, load_train_settings
 from tests.training.made_up_cache import FPS, FRAMES, cache, videos, written
 
@@ -34,7 +36,7 @@ def crop() -> NDArray[np.uint8]:
 
 def test_references_are_those_that_the_live_buffer_finds(data: Cache) -> None:
     prepared, spec = data["s1_1"], ClipSpec((0.199, 0.599))
-    moments, buffer, cut = Moments(prepared), ClipBuffer(spec), set()
+    moments, buffer, cut = Moments(prepared, max_gap_s(data)), ClipBuffer(spec), set()
     for face in prepared.faces():
         if isinstance(face, Gap):
             buffer.reset()
@@ -49,17 +51,30 @@ def test_references_are_those_that_the_live_buffer_finds(data: Cache) -> None:
 
 
 def test_no_reference_lies_where_no_face_was_seen_or_before_the_video(data: Cache) -> None:
-    moments = Moments(data["s1_1"])
-    assert moments.reference(FRAMES - 5, 8 / FPS) is None
+    moments = Moments(data["s1_1"], max_gap_s(data))
+    assert moments.reference(FRAMES - 5, 13 / FPS) is None
     assert moments.reference(FRAMES - 5, 3 / FPS) == FRAMES - 8
     assert moments.reference(10, 11 / FPS) is None
 
 
 def test_a_face_is_watched_anew_after_it_was_lost(data: Cache) -> None:
-    moments = Moments(data["s1_1"])
+    moments = Moments(data["s1_1"], max_gap_s(data))
     assert moments.watched_s(FRAMES - 21) == pytest.approx((FRAMES - 21) / FPS)
-    assert moments.watched_s(FRAMES - 10) == 0
+    assert moments.watched_s(FRAMES - 15) == 0
     assert moments.judgeable(1.0).max() == FRAMES - 21
+
+
+def test_a_face_is_watched_anew_after_a_hole_that_its_aligner_did_not_bridge(tmp_path: Path) -> None:
+    folder = cache(tmp_path / "cache", videos(TWO_SUBJECTS))
+    state = json.loads((folder / STATE).read_text())
+    state["key"]["align.max_gap_s"] = 0.1
+    (folder / STATE).write_text(json.dumps(state))
+    strict = Cache(folder)
+    rows = strict["s1_1"].rows.copy()
+    rows["face"] = 0
+    same_number = replace(strict["s1_1"], rows=rows)
+    assert Moments(same_number, max_gap_s(strict)).watched_s(FRAMES - 15) == 0
+    assert Moments(same_number, 0.3).watched_s(FRAMES - 15) == pytest.approx((FRAMES - 15) / FPS)
 
 
 def test_a_label_holds_from_onset_to_offset_and_both_classes_may_hold_at_once() -> None:

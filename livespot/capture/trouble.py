@@ -75,7 +75,7 @@ def why_no_stream(url: str, timeout_s: float) -> str:
     except OSError as error:
         return f"{host}:{port}: {error.strerror}; is the camera on, and is the port right?"
     return (
-        f"{host}:{port} accepts connections but gives no video within {timeout_s:g} s; "
+        f"{host}:{port} accepts connections but gives no video; "
         "check path, user and password, and try the address in a player such as VLC"
     )
 

@@ -77,10 +77,8 @@ def test_a_hardware_compatible_engine_fits_other_gpus_of_the_same_capability() -
 def test_what_was_written_is_found_again(onnx_path: Path) -> None:
     made = written(order_for(onnx_path))
     found = plans.find(onnx_path, ORIN)
-    assert (
-        found == replace(made, onnx_path=onnx_path)
+    assert found == replace(made, onnx_path=onnx_path)
     assert found.read() == b"an engine" and found.report() == {"log": []}
-    )
 
 
 def test_of_several_that_fit_the_one_built_last_is_taken(onnx_path: Path) -> None:

@@ -67,18 +67,20 @@ class Result:
 def run_fold(fold: Fold, data: Cache, out: Path, settings: DatasetTrainSettings, origin: str) -> Result:
     """Choose, train and judge in the folder `out`, from wherever that was left; `origin` tells data from others.
 
-    Raises SettingsError where what lies in `out` began with other settings or data, or too few videos show a face.
+    Raises SettingsError where what lies in `out` began with other settings or data, or there is no video to learn from
+    or to choose by.
     """
     for part, names in (("learn from", fold.training), ("choose by", fold.choosing)):
-        if not with_face(names, data):
-            raise SettingsError(f"fold {fold.name}: no face was found in any of the videos to {part}: prepare more")
+        if not prepared(names, data):
+            why = "; ".join(f"{name}: {data.left_out[name]}" for name in names)
+            raise SettingsError(f"none of the videos to {part} could be prepared: {why}")
     left_out = {"left_out": list(fold.test), "data": [origin]}
     choosing = {"training": list(fold.training), "choosing": list(fold.choosing), **left_out}
     _, chosen = fit(out / "choosing", data, choosing, settings.epochs, settings, f"{fold.name} choosing")
     epoch, levels = int(chosen["best_epoch"]), (chosen["micro"], chosen["macro"])
     everything = {"training": list(fold.seen), "choosing": [], **left_out}
     net, _ = fit(out / "training", data, everything, epoch, settings, f"{fold.name} training")
-    watched = [watch(net, data, name, settings) for name in with_face(fold.test, data)]
+    watched = [watch(net, data, name, settings) for name in prepared(fold.test, data)]
     predictions = {one.video.name: spotted(one, levels, settings.spotting) for one in watched}
     result = Result(fold.name, epoch, levels, chosen["best_f1"], commit(), predictions)
     result.save(out / RESULT)
@@ -106,7 +108,7 @@ def fit(
     first, metrics = run.resume(path) if path.exists() else (0, metrics)
     if first == last:
         return net, metrics
-    material = Material(data, with_face(split["training"], data), settings)
+    material = Material(data, prepared(split["training"], data), settings)
     saved_s = time.monotonic()
 
     with Log(out, first, last, name) as log:
@@ -137,15 +139,14 @@ def fit(
     return net, metrics
 
 
-def with_face(names: Iterable[str], data: Cache) -> list[str]:
-    """Those in which a face was found: the others show nothing to a network, and what they are labelled is missed."""
-    found = {video.name for video in data.videos}
-    return [name for name in names if name in found]
+def prepared(names: Iterable[str], data: Cache) -> list[str]:
+    """Those that were not left out: the others show nothing to a network, and what they are labelled is missed."""
+    return [name for name in names if name not in data.left_out]
 
 
 def _validated(net: Yap2022, data: Cache, names: Sequence[str], settings: DatasetTrainSettings) -> dict[str, float]:
     """F1 of what is spotted in the videos that choose, with the levels that suit them."""
-    watched = [watch(net, data, name, settings) for name in with_face(names, data)]
+    watched = [watch(net, data, name, settings) for name in prepared(names, data)]
     choice = choose(watched, settings.spotting)
     micro, macro = choice.levels
     return {"f1": choice.f1, "auc": choice.auc, "micro": micro, "macro": macro}

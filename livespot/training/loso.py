@@ -55,7 +55,7 @@ class Plan:
     settings: DatasetTrainSettings
     cache: Cache
     videos: Mapping[str, Video]
-    """All that are labelled, those too in which no face was found."""
+    """All that are labelled, those too that were left out when the faces were prepared."""
     folds: Sequence[Fold]
     origin: str
     """Tells labels and faces from others."""
@@ -80,16 +80,18 @@ class Table:
     results: Sequence[Result]
     missing: Sequence[str]
     """Folds that are not done."""
-    without_face: Sequence[str]
-    """Videos in which no face was found: all that is labelled there counts as missed."""
+    left_out: Mapping[str, str]
+    """Why a video could not be prepared, by its name: all that is labelled there counts as missed."""
 
     @property
     def notes(self) -> list[str]:
         """What a reader of the score must know of it."""
         folds = len(self.results) + len(self.missing)
         missing = f"incomplete: {len(self.missing)} of {folds} folds are not done: {', '.join(self.missing)}"
-        without_face = f"no face was found in {', '.join(self.without_face)}"
-        return [note for note, of in ((missing, self.missing), (without_face, self.without_face)) if of]
+        left_out = [
+            f"all labels of {name} count as missed, it was left out: {why}" for name, why in self.left_out.items()
+        ]
+        return [missing, *left_out] if self.missing else left_out
 
 
 def train(config: Path, data: Path, out: Path, fold: str | None = None, jobs: int = 1) -> Table:
@@ -148,9 +150,8 @@ def tabulate(plan: Plan) -> Table | None:
     tested = sorted(name for fold, result in found if result is not None for name in fold.test)
     predictions = {name: spans for result in results for name, spans in result.predictions.items()}
     evaluation = scores.evaluate({name: plan.videos[name] for name in tested}, predictions)
-    table = Table(
-        protocol(plan.settings), evaluation, results, missing, [name for name in tested if name not in predictions]
-    )
+    left_out = {name: why for name, why in sorted(plan.cache.left_out.items()) if name in tested}
+    table = Table(protocol(plan.settings), evaluation, results, missing, left_out)
     _write(plan, table, predictions)
     return table
 
@@ -298,7 +299,7 @@ def figures(table: Table) -> dict[str, Any]:
         "protocol": table.protocol,
         "complete": not table.missing,
         "missing": list(table.missing),
-        "without_face": list(table.without_face),
+        "left_out": dict(table.left_out),
         **summary.figures(table.evaluation),
         "folds": folds,
     }

@@ -72,9 +72,11 @@ def _truths(later: int) -> tuple[Span, ...]:
 
 
 def cache(folder: Path, of: Iterable[Video], left_out: Iterable[str] = ()) -> Path:
-    """Their faces: the lower half moves while an expression shows; it is lost for five of the last frames,
-    less than is bridged, and found again as another."""
-    of, why = list(of), dict.fromkeys(left_out, "no face was found")
+    """Their faces: the lower half moves while an expression shows; it is lost for five of the last frames.
+
+    That is less than is bridged, but it is found again as another one. `left_out` names videos that were not there.
+    """
+    of, why = list(of), dict.fromkeys(left_out, "its file is not there")
     for video in of:
         if video.name not in why:
             _write(folder_of(folder, video.name), video)

@@ -113,7 +113,7 @@ def test_every_subject_is_scored_once_by_summed_counts(whole: Table, folder: Pat
     assert [one.video.name for one in whole.evaluation.videos] == [f"{subject}_1" for subject in SUBJECTS]
     total = whole.evaluation.total
     assert total.micro.tp + total.micro.fn == total.macro.tp + total.macro.fn == len(SUBJECTS)
-    assert whole.missing == whole.without_face == []
+    assert whole.missing == [] and whole.left_out == {}
     assert {result.fold for result in whole.results} == set(SUBJECTS)
     figures = told(folder / "whole")
     assert figures["complete"] and figures["rule"] == "official"
@@ -263,17 +263,19 @@ def test_a_fold_that_cannot_be_trained_is_named_and_the_others_are_kept(
     config = written(tmp_path / "tiny.yaml", epochs=1, steps_per_epoch=1)
     with pytest.raises(LivespotError, match="these folds were not trained: s1, s3;"):
         loso.train(config, tmp_path / "data", tmp_path / "run")
-    assert "fold s1: no face was found in any of the videos to learn from" in capsys.readouterr().err
-    assert told(tmp_path / "run")["missing"] == ["s1", "s3"] and told(tmp_path / "run")["without_face"] == ["s2_1"]
+    why = "fold s1: none of the videos to learn from could be prepared: s2_1: its file is not there"
+    assert why in capsys.readouterr().err
+    figures = told(tmp_path / "run")
+    assert figures["missing"] == ["s1", "s3"] and figures["left_out"] == {"s2_1": "its file is not there"}
 
 
-def test_what_is_labelled_where_no_face_was_found_is_missed(tmp_path: Path) -> None:
+def test_what_is_labelled_in_a_video_that_was_left_out_is_missed_and_told_with_the_reason(tmp_path: Path) -> None:
     cache(tmp_path / "data", videos(each=2), left_out=["s1_2"])
     config = written(tmp_path / "tiny.yaml", epochs=1, steps_per_epoch=1)
     table = loso.train(config, tmp_path / "data", tmp_path / "run", "s1")
-    assert table.without_face == ["s1_2"]
+    assert table.left_out == {"s1_2": "its file is not there"}
     assert [one.tally.overall.fn for one in table.evaluation.videos if one.video.name == "s1_2"] == [2]
-    assert "no face was found in s1_2" in table.notes
+    assert "all labels of s1_2 count as missed, it was left out: its file is not there" in table.notes
 
 
 @pytest.mark.usefixtures("whole")

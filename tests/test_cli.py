@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 
 from livespot.capture.virtual import ASTRONAUT
 from livespot.cli import app
+from livespot.errors import SettingsError
 from livespot.evaluation.labels import read_labels
 from livespot.publish import Publisher, schema
 from livespot.synth.videos import Order, Videos
@@ -143,12 +144,24 @@ def test_a_wrong_value_is_refused_with_file_key_value_and_what_is_allowed(tmp_pa
     ("assignment", "words"),
     [
         ("decode", "--set decode: expected section.key=value, such as motion.micro_threshold=3.5"),
-        ("decode.min_s=[", "--set decode.min_s=[: [ is not YAML"),
+        ("sources=demo://", "--set sources: expected section.key=value"),
+        ("decode.min_s=[", "--set decode.min_s: its value is not YAML"),
         ("decode.min_s=fast", "command line: decode.min_s is 'fast': input should be a valid number"),
     ],
 )
 def test_a_malformed_assignment_is_refused(tmp_path: Path, assignment: str, words: str) -> None:
     refused(livespot(tmp_path, "run", "--source", "demo://", "--set", assignment), words)
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    ["sources=rtsp://u:hush@h/x", "rtsp://u:hush@h.x/y", "rtsp://u:hush@h.x/y?c=1", "a.b=[rtsp://u:hush@h/x"],
+)
+def test_a_malformed_assignment_is_told_without_the_password_in_it(assignment: str) -> None:
+    done = CliRunner().invoke(app, ["run", "--set", assignment])
+    assert isinstance(done.exception, SettingsError)
+    assert str(done.exception).startswith("--set ")
+    assert "hush" not in str(done.exception)
 
 
 def test_a_run_without_a_source_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -17,6 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from livespot import config
 from livespot.errors import SettingsError
 from livespot.files import replacing
+
+KEY = re.compile(r"\w+(?:\.\w+)+")
+"""section.key"""
 
 out = Console()
 err = Console(stderr=True)
@@ -76,16 +80,17 @@ def chosen_settings(file: Path | None, flags: dict[str, Any], more: list[str] | 
 
 
 def _assignments(texts: list[str]) -> dict[str, Any]:
-    """--set section.key=value, values as YAML reads them."""
+    """--set section.key=value, values as YAML reads them. No message here shows one: it may hold a password."""
     chosen = {}
     for text in texts:
         key, separator, value = text.partition("=")
-        if not separator or "." not in key:
-            raise SettingsError(f"--set {text}: expected section.key=value, such as motion.micro_threshold=3.5")
+        if not separator or not KEY.fullmatch(key):
+            shown = key if re.fullmatch(r"[\w. ]+", key) else "***"
+            raise SettingsError(f"--set {shown}: expected section.key=value, such as motion.micro_threshold=3.5")
         try:
             chosen[key] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise SettingsError(f"--set {text}: {value} is not YAML; quotes make it a text") from None
+            raise SettingsError(f"--set {key}: its value is not YAML; quotes make it a text") from None
     return chosen
 
 

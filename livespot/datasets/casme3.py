@@ -62,8 +62,8 @@ def _files(root: Path, given: Path | None, findings: Findings) -> Iterator[tuple
 
 
 def _labels(file: Path, kind: str, findings: Findings) -> Iterator[Labelled]:
-    sheets = read_sheets(file)
-    for row in records(sheets, COLUMNS, TYPE) if kind else records(sheets, {**COLUMNS, **TYPE}):
+    required, optional = (COLUMNS, TYPE) if kind else ({**COLUMNS, **TYPE}, {})
+    for row in records(read_sheets(file), findings.sources, required, optional):
         video = _video(row, findings)
         if video and (label := read(row, video, findings, kind)):
             yield label

@@ -28,7 +28,7 @@ def scan(root: Path, labels: Path | None, findings: Findings, base: str = "0") -
     Raises LivespotError that names every row that cannot be used.
     """
     file = label_file(root, LABEL_FILES, labels, findings)
-    rows = records(read_sheets(file), REQUIRED, OPTIONAL)
+    rows = records(read_sheets(file), findings.sources, REQUIRED, OPTIONAL)
     locations = _locations(root, rows, findings)
     found = list(_labels(rows, locations, findings, base != "0"))
     return assemble(Known(file.stem), Found(found, locations, base), findings)

@@ -38,7 +38,7 @@ EXPRESSION = re.compile(rf"({VIDEO})_\w+", re.ASCII)
 def scan(root: Path, labels: Path | None, findings: Findings) -> Scan:
     """Labels and folders, brought together. Raises LivespotError that names every row that cannot be used."""
     sheets = read_sheets(label_file(root, LABEL_FILES, labels, findings))
-    found = list(_labels(records(sheets, COLUMNS), findings))
+    found = list(_labels(records(sheets, findings.sources, COLUMNS), findings))
     place = home(root, VIDEO)
     if place is None:
         raise LivespotError(f"no folder called like 006_1 is at or below {root}: give the one that was unpacked to")

@@ -85,20 +85,31 @@ def _text(cell: Any) -> str:
     return str(int(cell) if whole else cell).strip()
 
 
-def records(sheets: Sequence[Sheet], required: Names, optional: Names | None = None) -> list[Record]:
+def records(
+    sheets: Sequence[Sheet], sources: list[str], required: Names, optional: Names | None = None
+) -> list[Record]:
     """Rows below the first header that has all of `required`; rows without any text are left out.
 
-    Raises LivespotError where no sheet has such a header, which makes it a file of another layout, or no rows.
+    Where other sheets have such a header, too, `sources` is told which one is read. Raises LivespotError where no sheet
+    has, which makes it a file of another layout, or no rows.
     """
-    for sheet in sheets:
-        for number, cells in enumerate(sheet.rows[:PREAMBLE_ROWS]):
-            columns = _columns(cells, required)
-            if len(columns) == len(required):
-                found = list(_below(sheet, number, columns | _columns(cells, optional or {})))
-                if not found:
-                    raise LivespotError(f"{sheet.path} has no rows below its header")
-                return found
-    raise another_layout(sheets, f"no sheet has a row with the columns {', '.join(map('/'.join, required.values()))}")
+    fitting = [(sheet, header) for sheet in sheets if (header := _header(sheet, required)) is not None]
+    if not fitting:
+        columns = ", ".join(map("/".join, required.values()))
+        raise another_layout(sheets, f"no sheet has a row with the columns {columns}")
+    (sheet, header), *others = fitting
+    if others:
+        names = ", ".join(other.name for other, _ in others)
+        sources.append(f"labels: {sheet}; not read: {names}, with the same columns (as CSV, --labels chooses it)")
+    found = list(_below(sheet, header, _columns(sheet.rows[header], {**required, **(optional or {})})))
+    if not found:
+        raise LivespotError(f"{sheet.path} has no rows below its header")
+    return found
+
+
+def _header(sheet: Sheet, required: Names) -> int | None:
+    beginning = enumerate(sheet.rows[:PREAMBLE_ROWS])
+    return next((number for number, cells in beginning if len(_columns(cells, required)) == len(required)), None)
 
 
 def _columns(header: Sequence[str], names: Names) -> dict[str, int]:

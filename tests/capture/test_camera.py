@@ -197,8 +197,13 @@ def test_a_camera_that_gives_a_few_frames_and_is_silent_is_asked_ever_less_often
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failures: list[int] = []
+
+    def no_pause_s(in_a_row: int, settings: CaptureSettings) -> float:
+        failures.append(in_a_row)
+        return 0.0
+
     monkeypatch.setattr("livespot.capture.camera.STEADY_S", 0.4)
-    monkeypatch.setattr("livespot.capture.camera.retry_pause_s", lambda number, _: failures.append(number) or 0.0)
+    monkeypatch.setattr("livespot.capture.camera.retry_pause_s", no_pause_s)
     short = QUICK.model_copy(update={"read_timeout_s": 0.6})
     with camera_server(handler=Silent) as host, Watched(Camera(f"http://{host}/", "cam", short)) as seen:
         seen.until(lambda seen: seen.states.count("waiting") >= 2)

@@ -88,7 +88,7 @@ Engine = Literal["auto", "tensorrt", "torch", "onnx-cuda", "onnx"]
 class InferSettings(_Model):
     """The network and how it runs."""
 
-    model: str = "yap2022"
+    model: str = "default"
     """Name of an engine that comes with livespot, or path of an ONNX file."""
     engine: Engine = "auto"
     """tensorrt runs what `livespot build` made on this machine, torch the checkpoint beside the ONNX file; onnx-cuda
@@ -182,7 +182,7 @@ class Settings(_Model):
     capture: CaptureSettings = CaptureSettings()
     align: AlignSettings = AlignSettings()
     infer: InferSettings = InferSettings()
-    method: Method = "motion"
+    method: Method = "both"
     motion: MotionSettings = MotionSettings()
     decode: DecodeSettings = DecodeSettings()
     publish: PublishSettings = PublishSettings()

@@ -98,14 +98,14 @@ def test_an_installed_tensorrt_without_a_driver_or_an_engine_is_told(monkeypatch
     monkeypatch.setitem(sys.modules, "tensorrt", installed)
     finding = found("TensorRT")
     assert finding.state == "warning" and finding.found.startswith("10.3.0; ")
-    assert finding.cure == "a slower engine is used until `livespot build yap2022`"
+    assert finding.cure == "a slower engine is used until `livespot build default`"
 
 
 def test_an_engine_that_is_missing_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("livespot.infer.onnx.asset", lambda folder, name: tmp_path / folder / name)
     finding = found("default engine")
     assert finding.state == "failed"
-    assert finding.found.startswith("no engine named yap2022")
+    assert finding.found.startswith("no engine named default")
 
 
 def test_a_port_in_use_is_a_warning_since_livespot_itself_may_hold_it() -> None:

@@ -39,9 +39,11 @@ ORANGE = (0, 159, 230)
 
 T_S = np.arange(round(8.5 * FPS)) / FPS
 
+MOTION = Settings(method="motion")
+
 
 def run(played: Iterable[Frame], settings: Settings | None = None, scorer: Scorer | None = None) -> list[Step]:
-    with Pipeline(settings or Settings(), [Played(played)], scorer) as pipeline:
+    with Pipeline(settings or MOTION, [Played(played)], scorer) as pipeline:
         return list(chain.from_iterable(pipeline))
 
 
@@ -134,9 +136,9 @@ def test_motion_spots_a_micro_expression_and_says_where(micro_pictures: list[Pic
 
 def test_motion_scores_every_frame_and_needs_no_network(video: Path, tmp_path: Path, pictures: list[Picture]) -> None:
     missing = InferSettings(model=str(tmp_path / "missing.onnx"))
-    [event] = livespot.spot(video, Settings(infer=missing))
+    [event] = livespot.spot(video, Settings(method="motion", infer=missing))
     assert event.type == "macro"
-    steps = run(frames(pictures), Settings(infer=missing))
+    steps = run(frames(pictures), Settings(method="motion", infer=missing))
     scores = [(scored.micro, scored.macro) for step in steps for scored in step.scores]
     assert len(scores) == len(pictures)
     assert np.isfinite(scores).all() and np.min(scores) >= 0 and np.max(scores) < 1
@@ -428,7 +430,7 @@ def test_a_few_lost_frames_are_bridged_and_many_break_off(pictures: list[Picture
 
 def test_events_are_of_the_face_that_showed_them(pictures: list[Picture], micro_pictures: list[Picture]) -> None:
     beside = [np.hstack(pair) for pair in zip(pictures, micro_pictures, strict=True)]
-    steps = run(frames(beside), Settings(align=AlignSettings(max_faces=2)))
+    steps = run(frames(beside), Settings(method="motion", align=AlignSettings(max_faces=2)))
     left_px = {face.face: face.landmarks[:, 0].mean() for step in steps for face in step.faces}
     left, right = sorted(left_px, key=lambda face: left_px[face])
     assert {event.face: event.type for event in events(steps)} == {left: "macro", right: "micro"}

@@ -56,6 +56,8 @@ def test_the_wheel_carries_engine_settings_schema_and_licence(wheel: Path) -> No
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     for file in (
+        "livespot/engines/default.md",
+        "livespot/engines/default.onnx",
         "livespot/engines/yap2022.onnx",
         "livespot/engines/yap2022.md",
         "livespot/capture/astronaut.jpg",

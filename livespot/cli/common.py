@@ -50,7 +50,7 @@ EngineOption = Annotated[
 ]
 MethodOption = Annotated[
     str | None,
-    typer.Option("--method", help="motion, network or both. motion if left out, network if --model is given."),
+    typer.Option("--method", help="motion, network or both. both if left out, network if --model is given."),
 ]
 MaxFacesOption = Annotated[int | None, typer.Option(help="Faces followed at once.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, words on standard error.")]

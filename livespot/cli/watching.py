@@ -46,7 +46,7 @@ commands = typer.Typer()
     epilog=examples(
         "livespot run --source 0 --show",
         "livespot run -s rtsp://10.0.0.7/main -s rtsp://10.0.0.8/main",
-        "livespot run --source 0 --method both",
+        "livespot run --source 0 --method motion",
         "livespot run --config configs/live.yaml --json",
     )
 )

@@ -2,7 +2,7 @@
 
     OUT/run.json            what is trained on what: a fold of anything else is refused
         folds/NAME/         choosing/ and training/ with checkpoint, metrics and curves; result.json once it is done
-        labels.csv          the videos of all folds that are done, and
+        labels.csv          the videos of all folds that are done, as long as they were read, and
         predictions.csv     what was spotted in them: `livespot evaluate` makes the same table of both
         results.json        every figure, what each fold chose, and which folds are missing
         log.txt, report/    the challenge's log file and a page with timelines, once no fold is missing
@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from multiprocessing import get_context
 from multiprocessing.connection import wait
@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from livespot.datasets.cache import LABELS, Cache, about_of, folder_of
+from livespot.datasets.cache import LABELS, Cache, Row, about_of, folder_of
 from livespot.errors import LivespotError, SettingsError
 from livespot.evaluation import challenge, report, scores, summary
 from livespot.evaluation.labels import PREDICTION_COLUMNS, Span, Video, read_labels, write_labels
@@ -117,23 +117,32 @@ def train(config: Path, data: Path, out: Path, fold: str | None = None, jobs: in
 
 
 def plan_of(config: Path, data: Path, out: Path) -> Plan:
-    """Raises SettingsError where settings or data cannot be used."""
+    """Raises SettingsError where settings or data cannot be used, LivespotError for a video that is damaged."""
     settings = load_train_settings(config, DatasetTrainSettings)
     cache = Cache(data)
-    videos = read_labels(data / LABELS)
+    abouts = {video.name: _about(video.name, data) for video in cache.videos}
+    videos = {name: _as_read(video, abouts.get(name)) for name, video in read_labels(data / LABELS).items()}
     folds = split_folds(list(videos.values()), settings)
-    return Plan(config, data, out, settings, cache, videos, folds, _origin(videos, cache, data))
+    return Plan(config, data, out, settings, cache, videos, folds, _origin(videos, cache, abouts))
 
 
-def _origin(videos: Mapping[str, Video], cache: Cache, data: Path) -> str:
-    """Which labels, whose pictures, how they were aligned. Raises LivespotError for a video that is damaged."""
-    pictures = [sorted(cache.left_out), {video.name: _about(video.name, data)["origin"] for video in cache.videos}]
+def _as_read(video: Video, about: Row | None) -> Video:
+    """As long as it was read or is labelled, whatever the table says: `livespot evaluate` refuses what lies beyond."""
+    if about is None:
+        return video
+    return replace(video, length=max([about["frames"], *(span.offset + 1 for span in video.truths)]))
+
+
+def _origin(videos: Mapping[str, Video], cache: Cache, abouts: Mapping[str, Row]) -> str:
+    """Which labels, whose pictures, how they were aligned."""
+    pictures = [sorted(cache.left_out), {name: about["origin"] for name, about in abouts.items()}]
     told = sha256(json.dumps(pictures, sort_keys=True).encode()).hexdigest()[:16]
     key = " ".join(f"{name}={value}" for name, value in sorted(cache.key.items()))
     return f"labels {digest(videos.values())}, pictures {told}, faces {key}"
 
 
-def _about(name: str, data: Path) -> dict[str, Any]:
+def _about(name: str, data: Path) -> Row:
+    """Raises LivespotError for a video that is damaged."""
     about = about_of(folder_of(data, name))
     if about is None:
         raise LivespotError(f"video {name} in {data} is damaged: run `livespot prepare` again")

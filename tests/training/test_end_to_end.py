@@ -93,7 +93,8 @@ def test_a_dataset_is_scanned_prepared_trained_on_killed_resumed_and_scored(samm
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
     scored = done(
-        *("evaluate", "--labels", labels, "--predictions", tmp_path / "run" / "predictions.csv", "--json"),
+        *("evaluate", "--labels", tmp_path / "run" / "labels.csv"),
+        *("--predictions", tmp_path / "run" / "predictions.csv", "--json"),
         *("--log", tmp_path / "log.txt", "--report", tmp_path / "page"),
     )
     found = figures(tmp_path / "run")

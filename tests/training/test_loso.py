@@ -33,7 +33,7 @@ from livespot.training.folds import named_fold
 from livespot.training.loso import Table, plan_of
 from livespot.training.losses import weighted_loss
 from livespot.training.settings import DatasetTrainSettings, load_train_settings
-from tests.training.made_up_cache import CONFIGS, SUBJECTS, cache, videos, written
+from tests.training.made_up_cache import CONFIGS, FRAMES, SUBJECTS, cache, videos, written
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -139,6 +139,23 @@ def test_evaluate_makes_the_same_table_of_what_is_left_behind(whole: Table, fold
     again = summary.figures(scores.evaluate(labels, read_predictions([out / "predictions.csv"], labels)))
     assert again == summary.figures(whole.evaluation)
     assert json.loads(json.dumps(again)).items() <= told(out).items()
+
+
+def test_evaluate_takes_what_is_left_behind_of_videos_that_are_longer_or_shorter_than_the_table_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last, beyond = Span(FRAMES - 9, FRAMES - 1, "macro"), Span(FRAMES + 1, FRAMES + 9, "macro")
+    first, *others = videos()
+    longer = replace(first, length=FRAMES + 40, truths=(*first.truths, beyond))
+    data, out = cache(tmp_path / "data", videos()), tmp_path / "run"
+    write_labels(data / "labels.csv", [longer, *(replace(video, length=FRAMES - 40) for video in others)])
+    monkeypatch.setattr(fold_loop, "spotted", lambda *_: (last,))
+    table = loso.train(written(tmp_path / "tiny.yaml", epochs=1, steps_per_epoch=1), data, out)
+
+    labels = read_labels(out / "labels.csv")
+    assert [video.length for video in labels.values()] == [FRAMES + 10, FRAMES, FRAMES]
+    again = scores.evaluate(labels, read_predictions([out / "predictions.csv"], labels))
+    assert summary.figures(again) == summary.figures(table.evaluation)
 
 
 def test_the_challenges_log_and_a_page_are_written(whole: Table, folder: Path) -> None:

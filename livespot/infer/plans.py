@@ -105,7 +105,8 @@ class Plan:
             content = _own(self.path)
         except OSError as error:
             raise EngineError(f"{self.path} cannot be read: {error.strerror}: {self.cure}") from None
-        if hashlib.sha256(content).hexdigest() != _Sidecar.read(self.path).engine:
+        note = _Sidecar.read(self.path)
+        if (note.key, note.engine) != (self.order.key, hashlib.sha256(content).hexdigest()):
             raise EngineError(f"{self.path} is damaged, it is not what was built: {self.cure}")
         return content
 
@@ -224,10 +225,11 @@ def _noted(engine: Path, onnx_path: Path) -> Plan | None:
     try:
         note = _Sidecar.read(engine)
         metadata = EngineMetadata.from_json(note.metadata, str(engine))
+        kept = note.order.model_dump()
+        order = Order(**kept | {"machine": Machine(**kept["machine"])})
     except EngineError:
         return None
-    kept = note.order.model_dump()
-    return Plan(Order(**kept | {"machine": Machine(**kept["machine"])}), metadata, onnx_path, engine)
+    return Plan(order, metadata, onnx_path, engine) if order.key == note.key else None
 
 
 def _own(path: Path) -> bytes:

@@ -1,5 +1,6 @@
 """The cache of engines: what fits, what is refused, what is never loaded."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,21 @@ def test_a_note_that_cannot_be_read_is_passed_over(onnx_path: Path, note: str) -
     with pytest.raises(EngineError, match="no engine of"):
         plans.find(onnx_path, ORIN)
     with pytest.raises(EngineError, match="is not what `livespot build` wrote"):
+        made.read()
+
+
+@pytest.mark.parametrize("batches", [[1, 64], [64, 1]])
+def test_a_note_that_was_changed_is_passed_over(onnx_path: Path, batches: list[int]) -> None:
+    made = written(order_for(onnx_path, batches=(1, 8)))
+    note = made.path.with_suffix(".json")
+    changed = json.loads(note.read_text())
+    changed["order"]["batches"] = batches
+    note.write_text(json.dumps(changed))
+    with pytest.raises(EngineError, match="no engine of"):
+        plans.find(onnx_path, ORIN)
+    changed["key"] = "0" * 64
+    note.write_text(json.dumps(changed))
+    with pytest.raises(EngineError, match="is damaged, it is not what was built"):
         made.read()
 
 

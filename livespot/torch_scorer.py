@@ -17,6 +17,7 @@ from livespot.config import InferSettings
 from livespot.errors import EngineError, LivespotError
 from livespot.infer import EngineMetadata, OnnxScorer
 from livespot.infer.arrays import check_scores, count, examples
+from livespot.infer.building import PARITY
 from livespot.infer.onnx import engine_path
 from livespot.infer.parts import parts
 from livespot.nets.checkpoint import Checkpoint
@@ -25,9 +26,6 @@ from livespot.records import Calibration, ClipSpec
 
 BATCHES = {"cuda": (1, 8, 64, 256), "cpu": (1, 8)}
 """By device. Each has a graph of its own on the GPU; what it is filled up with costs time on the CPU."""
-
-PARITY = 2e-2
-"""Largest difference of any score from ONNX Runtime's: either may compute in half precision."""
 
 
 class TorchScorer:

@@ -20,7 +20,13 @@ commands = typer.Typer()
 )
 def build(
     model: Annotated[str, typer.Argument(help="An engine that comes with livespot, or an ONNX file.")],
-    batch: Annotated[str, typer.Option(help="Clips at once, rising: other numbers are filled up or split.")] = "1,8,64",
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="Clips at once, rising, such as 1,16: other numbers are filled up or split. Left out: for one "
+            "camera, a few and many."
+        ),
+    ] = None,
     version_compatible: Annotated[
         bool, typer.Option("--version-compatible", help="For later TensorRT of the same major version, too.")
     ] = False,
@@ -34,9 +40,10 @@ def build(
     It is kept in ~/.cache/livespot/engines, or in XDG_CACHE_HOME, with its log, speed and parity in a JSON file beside
     it, and used from then on wherever --engine is auto or tensorrt. After an update of TensorRT, build it again.
     """
+    from livespot.infer.building import BATCHES
     from livespot.infer.building import build as build_engine
 
-    batches = _batches(batch)
+    batches = BATCHES if batch is None else _batches(batch)
     with err.status("building and comparing with ONNX Runtime"):
         built = build_engine(model, batches, version_compatible, hardware_compatible)
     report = built.plan.report()

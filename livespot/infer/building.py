@@ -29,7 +29,7 @@ BATCHES = (1, 8, 64)
 """One camera, a few, many."""
 
 PARITY = 2e-2
-"""Largest difference of any score between TensorRT and ONNX Runtime: half precision, or TF32 in its place."""
+"""Largest difference of any score from ONNX Runtime's: either may compute in half precision, or TF32 in its place."""
 
 ROUNDS = 50
 """Timed runs of each batch."""

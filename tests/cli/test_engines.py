@@ -38,6 +38,11 @@ def test_options_reach_the_build_and_json_holds_the_figures(engine: str, tensorr
     assert [flag.name for flag in tensorrt.builder_flags] == ["VERSION_COMPATIBLE"]
 
 
+def test_without_batches_it_is_built_for_those_that_are_usual(engine: str, tensorrt: FakeTensorRt) -> None:
+    told = CliRunner().invoke(app, ["build", engine, "--json"])
+    assert tuple(map(int, json.loads(told.stdout)["median_ms"])) == building.BATCHES and tensorrt.builds == 1
+
+
 @pytest.mark.parametrize("batch", ["", "1,two", "1;8"])
 def test_batches_that_are_no_numbers_are_refused(batch: str) -> None:
     told = CliRunner().invoke(app, ["build", "yap2022", "--batch", batch])

@@ -199,7 +199,8 @@ def _compare(onnx: Path, checkpoint: Path, video: str) -> None:
 
     with err.status("comparing with PyTorch on the video"):
         found = compare(onnx, checkpoint, video)
-    write_json(onnx.with_suffix(".parity.json"), {"video": Path(video).name, **asdict(found)})
+    name = video if video.startswith("demo://") else Path(video).resolve().name
+    write_json(onnx.with_suffix(".parity.json"), {"video": name, **asdict(found)})
     same = "the same events" if found.same_events else "[red]other events[/]"
     err.print(
         f"{counted(found.clips, 'clip')}: at most {found.largest_difference:.1e} and in the mean "

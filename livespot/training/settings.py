@@ -9,7 +9,7 @@ from livespot.config import DecodeSettings, load
 from livespot.errors import SettingsError
 from livespot.nets.motion import MotionNetSettings
 from livespot.nets.yap2022 import Yap2022Settings
-from livespot.records import MAX_FPS, ClipSpec
+from livespot.records import MAX_FPS, MAX_PAUSE_S, ClipSpec
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -159,6 +159,11 @@ class SpottingSettings(_Settings):
     @model_validator(mode="after")
     def _suit_the_decoder(self) -> "SpottingSettings":
         assert self.decode, "its settings are checked as they are made"
+        if self.judged_per_s <= 1 / MAX_PAUSE_S:
+            raise ValueError(
+                f"judged_per_s is {self.judged_per_s:g}; expected more than {1 / MAX_PAUSE_S:g}: after a pause of "
+                f"{MAX_PAUSE_S:g} s between scores a face is watched anew, and nothing is spotted"
+            )
         return self
 
     @property

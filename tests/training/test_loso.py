@@ -380,6 +380,10 @@ def test_settings_that_make_no_sense_are_named(folder: Path, tmp_path: Path) -> 
     config.write_text(config.read_text().replace("max_s: 4.0", "max_s: 0.2"))
     with pytest.raises(SettingsError, match="expected min_s <= micro_max_s <= max_s"):
         loso.train(config, folder / "data", tmp_path / "run")
+    config = written(tmp_path / "seldom.yaml")
+    config.write_text(config.read_text().replace("judged_per_s: 50", "judged_per_s: 2"))
+    with pytest.raises(SettingsError, match=r"judged_per_s is 2; expected more than 2: after a pause of 0\.5 s"):
+        loso.train(config, folder / "data", tmp_path / "run")
     with pytest.raises(SettingsError, match=r"odd\.yaml: net\.wide"):
         loso.train(written(tmp_path / "odd.yaml", net={"wide": 3}), folder / "data", tmp_path / "run")
 

@@ -198,7 +198,7 @@ def test_a_camera_that_gives_a_few_frames_and_is_silent_is_asked_ever_less_often
 ) -> None:
     failures: list[int] = []
 
-    def no_pause_s(in_a_row: int, settings: CaptureSettings) -> float:
+    def no_pause_s(in_a_row: int, _: CaptureSettings) -> float:
         failures.append(in_a_row)
         return 0.0
 

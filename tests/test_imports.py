@@ -8,7 +8,7 @@ import livespot
 
 LEVELS = (
     {"records", "errors", "assets"},
-    {"config", "files", "landmarks"},
+    {"config", "files", "landmarks", "processes"},
     {"action_units"},
     {"capture", "align", "normalise", "buffer", "infer", "decode", "publish", "nets", "motion"}
     | {"tables", "plot", "overlay"},

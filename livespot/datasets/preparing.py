@@ -7,14 +7,12 @@ or of another video under the same name is refused. Videos go to processes whole
 import json
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from hashlib import sha256
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +39,7 @@ from livespot.datasets.cache import (
 from livespot.errors import LivespotError, SettingsError, SourceError
 from livespot.evaluation.labels import Video, read_labels, write_labels
 from livespot.files import locked, replacing
+from livespot.processes import begin_worker
 from livespot.records import MAX_FPS
 
 FRAME_BYTES = CROP_BYTES + ROW.itemsize + MESH.itemsize // 10
@@ -321,19 +320,9 @@ _counter: Any = None
 
 
 def _begin_process(counter: Any) -> None:
-    """One core; Ctrl-C is for the process that started this one, and when that is killed, so is this."""
     global _counter
     _counter = counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    begin_worker()
 
 
 def _align(task: Task) -> tuple[int, str]:

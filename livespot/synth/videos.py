@@ -25,7 +25,6 @@ its mp4v by 0.10 % for 4 kB. The tracker itself errs by 0.15 %.
 
 import csv
 import json
-import signal
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -48,6 +47,7 @@ from livespot.capture.virtual import Expression
 from livespot.errors import LivespotError, SettingsError, SourceError
 from livespot.files import LOCK, PICTURES, VIDEOS, files_in, locked, replacing
 from livespot.motion.regions import REGIONS
+from livespot.processes import begin_worker
 from livespot.synth.injected import Injected
 from livespot.synth.performance import Performance
 from livespot.synth.script import NAMES, POSE
@@ -151,7 +151,7 @@ class Videos:
                 self._leave_out(task, error)
 
     def _in_processes(self) -> Iterator[int]:
-        with ProcessPoolExecutor(self._jobs, get_context("spawn"), _alone) as pool:
+        with ProcessPoolExecutor(self._jobs, get_context("spawn"), begin_worker) as pool:
             begun = {pool.submit(_make, task, self._order, self._folder): task for task in self._missing}
             try:
                 for done in as_completed(begun):
@@ -271,12 +271,6 @@ def _about(folder: Path, task: Task) -> Row | None:
     except (OSError, ValueError, KeyError, BadZipFile):
         return None
     return about
-
-
-def _alone() -> None:
-    """Of a process among others: one core, and Ctrl-C is for the one that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
 
 
 def _make(task: Task, order: Order, folder: Path) -> int:

@@ -3,12 +3,16 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 
@@ -25,6 +29,7 @@ from tests.films import BLANK, film, write_video
 from tests.portraits import Picture
 
 SECONDS = 2.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +270,18 @@ def test_a_second_run_at_the_same_folder_is_refused_and_the_first_ends_as_if_alo
     for _ in first:
         pass
     assert contents(tmp_path / "videos") == contents(both)
+
+
+def test_a_run_that_is_killed_leaves_no_process_that_goes_on_writing(faces: Path, tmp_path: Path) -> None:
+    words = ("synth", str(tmp_path / "videos"), "--faces", str(faces), "--videos", "2", "--seconds", "600")
+    give_up_s = time.monotonic() + PATIENCE_S
+    with subprocess.Popen((sys.executable, "-m", "livespot", *words, "--jobs", "2"), stderr=subprocess.PIPE) as process:
+        while not list(tmp_path.glob("videos/.part-*.avi")):
+            assert process.poll() is None and time.monotonic() < give_up_s
+            time.sleep(0.01)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        assert psutil.wait_procs(children, PATIENCE_S)[1] == []
 
 
 def test_a_run_of_other_settings_that_began_in_between_is_not_overwritten(faces: Path, tmp_path: Path) -> None:

@@ -486,7 +486,8 @@ def test_ctrl_c_ends_a_synthesis_and_leaves_whole_videos(tmp_path: Path, synth: 
     done = process.ended()
     assert (done.code, done.out) == (130, "")
     assert "interrupted: the same command goes on where it was" in done.err
-    assert sorted(contents(tmp_path / "videos")) == ["0000_astronaut.avi", "0000_astronaut.npz", "videos.json"]
+    whole = ["0000_astronaut.avi", "0000_astronaut.npz", "videos.json"]
+    assert sorted(contents(tmp_path / "videos")) == [".lock", *whole]
 
 
 def test_portraits_without_a_face_are_left_out_by_name_and_counted(tmp_path: Path, synth: tuple[object, ...]) -> None:

@@ -23,6 +23,14 @@ def files_in(folder: Path, endings: Sequence[str], what: str) -> list[Path]:
     return found
 
 
+def make_folder(folder: Path, parents: bool = True) -> None:
+    """Make it where it is not there yet, and what it lies in too. Raises SettingsError where that cannot be."""
+    try:
+        folder.mkdir(parents=parents, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be made: {error.strerror}: give a folder in one that is yours") from None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the place of `path` on leaving, and vanishes where that fails.

@@ -3,9 +3,16 @@
 import os
 import signal
 import threading
-from multiprocessing import parent_process
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from typing import Any
 
 import cv2
+
+from livespot.errors import LivespotError
 
 
 def begin_worker() -> None:
@@ -13,6 +20,26 @@ def begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+@contextmanager
+def workers(jobs: int, begin: Callable[..., None] = begin_worker, *shared: Any) -> Iterator[ProcessPoolExecutor]:
+    """So many fresh processes, each of which begins with `begin` of what is `shared`. Left by Ctrl-C, they end at once.
+
+    Raises LivespotError where one was killed.
+    """
+    with ProcessPoolExecutor(jobs, get_context("spawn"), begin, shared) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool:
+            raise LivespotError(
+                "a process was ended from outside, perhaps for want of memory: the same command goes on; "
+                "fewer --jobs need less"
+            ) from None
+        except BaseException:  # Ctrl-C, too: what is not whole is made again the next time
+            for process in active_children():
+                process.terminate()
+            raise
 
 
 def _end_with_parent() -> None:

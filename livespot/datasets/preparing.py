@@ -8,11 +8,10 @@ import json
 import os
 import shutil
 from collections.abc import Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import replace
 from hashlib import sha256
-from multiprocessing import active_children, get_context
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,8 @@ from livespot.datasets.cache import (
 )
 from livespot.errors import LivespotError, SettingsError, SourceError
 from livespot.evaluation.labels import Video, read_labels, write_labels
-from livespot.files import locked, replacing
-from livespot.processes import begin_worker
+from livespot.files import locked, make_folder, replacing
+from livespot.processes import begin_worker, workers
 from livespot.records import MAX_FPS
 
 FRAME_BYTES = CROP_BYTES + ROW.itemsize + MESH.itemsize // 10
@@ -82,7 +81,7 @@ class Preparation:
 
     def __iter__(self) -> Generator[int, None, None]:
         """Raises SourceError where no video of the table has a face, SettingsError where another run is at it."""
-        _make(self._folder)
+        make_folder(self._folder)
         with locked(self._folder, by="livespot prepare"):
             self._begin()
             try:
@@ -146,27 +145,16 @@ class Preparation:
         self._settle(task, done, why)
 
     def _in_processes(self) -> Iterator[int]:
-        context = get_context("spawn")
-        counter, counted = context.Value("q", 0), 0
-        with ProcessPoolExecutor(self._jobs, context, _begin_process, (counter,)) as pool:
+        counter, counted = get_context("spawn").Value("q", 0), 0
+        with workers(self._jobs, _begin_process, counter) as pool:
             begun = {pool.submit(_align, task): task for task in self._missing}
             waiting = set(begun)
-            try:
-                while waiting:
-                    done, waiting = wait(waiting, TURN_S, FIRST_COMPLETED)
-                    for one in done:
-                        self._settle(begun[one], *one.result())
-                    before, counted = counted, counter.get_obj().value  # who holds the lock may have been killed
-                    yield counted - before
-            except BrokenProcessPool:
-                raise LivespotError(
-                    "a process was ended from outside, perhaps for want of memory: the same command goes on; "
-                    "fewer --jobs need less"
-                ) from None
-            except BaseException:  # Ctrl-C, too: what is not whole is made again the next time
-                for process in active_children():
-                    process.terminate()
-                raise
+            while waiting:
+                done, waiting = wait(waiting, TURN_S, FIRST_COMPLETED)
+                for one in done:
+                    self._settle(begun[one], *one.result())
+                before, counted = counted, counter.get_obj().value  # who holds the lock may have been killed
+                yield counted - before
 
     def _settle(self, task: Task, done: int, why: str) -> None:
         """A video is through, with so many frames; `why` it cannot be used, or empty."""
@@ -178,7 +166,7 @@ class Preparation:
         """From here on the folder says what it is for."""
         _check_key(self._folder, self._key)  # another run may have begun since
         self._say(complete=False)
-        _make(self._folder / VIDEOS)
+        make_folder(self._folder / VIDEOS)
         _tidy(self._folder)
         write_labels(self._folder / LABELS, self._videos.values())
 
@@ -205,13 +193,6 @@ class Preparation:
         state = {"key": self._key, "complete": complete, "left_out": dict(sorted(self.left_out.items()))}
         with replacing(self._folder / STATE) as part:
             part.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"{folder} cannot be made: {error.strerror}: give a folder in one that is yours") from None
 
 
 def _check_key(folder: Path, key: Row) -> None:

@@ -26,11 +26,10 @@ its mp4v by 0.10 % for 4 kB. The tracker itself errs by 0.15 %.
 import csv
 import json
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -45,9 +44,9 @@ from livespot.action_units import EXPRESSIONS
 from livespot.capture.opencv import FPS_OTHERWISE, VideoFile, declared_frames
 from livespot.capture.virtual import Expression
 from livespot.errors import LivespotError, SettingsError, SourceError
-from livespot.files import LOCK, PICTURES, VIDEOS, files_in, locked, replacing
+from livespot.files import LOCK, PICTURES, VIDEOS, files_in, locked, make_folder, replacing
 from livespot.motion.regions import REGIONS
-from livespot.processes import begin_worker
+from livespot.processes import workers
 from livespot.synth.injected import Injected
 from livespot.synth.performance import Performance
 from livespot.synth.script import NAMES, POSE
@@ -119,7 +118,7 @@ class Videos:
 
     def __iter__(self) -> Generator[int, None, None]:
         """Raises SourceError where no video could be made, of which nothing is left, SettingsError in another's run."""
-        self._make_folder()
+        make_folder(self._folder, parents=False)
         with locked(self._folder, by="livespot synth"):
             self._begin()
             try:
@@ -151,32 +150,19 @@ class Videos:
                 self._leave_out(task, error)
 
     def _in_processes(self) -> Iterator[int]:
-        with ProcessPoolExecutor(self._jobs, get_context("spawn"), begin_worker) as pool:
+        with workers(self._jobs) as pool:
             begun = {pool.submit(_make, task, self._order, self._folder): task for task in self._missing}
-            try:
-                for done in as_completed(begun):
-                    error = done.exception()
-                    if isinstance(error, SourceError):
-                        self._leave_out(begun[done], error)
-                    else:
-                        yield done.result()
-            except BaseException:  # Ctrl-C, too: what is not whole is made again the next time
-                for process in active_children():
-                    process.terminate()
-                raise
+            for done in as_completed(begun):
+                error = done.exception()
+                if isinstance(error, SourceError):
+                    self._leave_out(begun[done], error)
+                else:
+                    yield done.result()
 
     def _leave_out(self, task: Task, error: SourceError) -> None:
         if task.base.name not in self.left_out:
             self.left_out[task.base.name] = str(error)
             self.frames -= sum(self._lengths[one.base] for one in self._missing if one.base == task.base)
-
-    def _make_folder(self) -> None:
-        try:
-            self._folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise SettingsError(
-                f"{self._folder} cannot be made: {error.strerror}: give a folder in one that is yours"
-            ) from None
 
     def _begin(self) -> None:
         """From here on the folder says what it is for."""

@@ -12,10 +12,7 @@ Counts are summed over all subjects that were left out, and then become one F1: 
 
 import csv
 import json
-import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,15 +31,13 @@ from livespot.evaluation import challenge, report, scores, summary
 from livespot.evaluation.labels import PREDICTION_COLUMNS, Span, Video, read_labels, write_labels
 from livespot.evaluation.scores import Evaluation
 from livespot.files import locked, replacing
+from livespot.processes import begin_worker
 from livespot.training.fold_loop import RESULT, Result, run_fold
 from livespot.training.folds import Fold, digest, named_fold, split_folds
 from livespot.training.runs import make_folder, time_left
 from livespot.training.settings import DatasetTrainSettings, load_train_settings
 
 NOTE, PREDICTIONS, FIGURES, LOG, REPORT = "run.json", "predictions.csv", "results.json", "log.txt", "report"
-
-ORPHAN_POLL_S = 0.5
-"""So long a fold outlives the process that started it."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +245,7 @@ def _at_once(plan: Plan, folds: Sequence[Fold], jobs: int, progress: _Progress) 
             while waiting and len(running) < jobs:
                 fold = waiting.pop(0)
                 process = context.Process(
-                    target=_alone, args=(plan.config, plan.data, plan.out, fold.name, os.getpid()), daemon=True
+                    target=_alone, args=(plan.config, plan.data, plan.out, fold.name), daemon=True
                 )
                 process.start()
                 running[process.sentinel] = process, fold
@@ -269,10 +264,9 @@ def _at_once(plan: Plan, folds: Sequence[Fold], jobs: int, progress: _Progress) 
     return failed
 
 
-def _alone(config: Path, data: Path, out: Path, name: str, parent: int) -> None:
-    """A fold in its own process, which ends with the one that started it; Ctrl-C is for that one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+def _alone(config: Path, data: Path, out: Path, name: str) -> None:
+    """A fold in its own process."""
+    begin_worker()
     try:
         plan = plan_of(config, data, out)
         _claim(plan)  # both files are read anew, perhaps hours later
@@ -280,12 +274,6 @@ def _alone(config: Path, data: Path, out: Path, name: str, parent: int) -> None:
     except LivespotError as error:
         _tell_failed(name, error)
         sys.exit(1)
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(ORPHAN_POLL_S)
-    os._exit(1)
 
 
 def _write(plan: Plan, table: Table, predictions: Mapping[str, Sequence[Span]]) -> None:

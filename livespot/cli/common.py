@@ -3,11 +3,11 @@
 import json
 import os
 import re
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterator
+from contextlib import closing, contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 import yaml
@@ -131,6 +131,28 @@ def write_json(file: Path | None, figures: dict[str, Any]) -> None:
 def counted(number: int, what: str) -> str:
     """`1 event`, `2 events`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+class Resumable(Protocol):
+    """Work on many frames that goes on where it was ended."""
+
+    frames: int
+    """To be done in all, as far as that is known."""
+
+    def __iter__(self) -> Generator[int, None, None]:
+        """Each turn tells how many frames were done in it."""
+
+
+def carry_out(work: Resumable) -> None:
+    """Do it to its end, with a bar of progress. After Ctrl-C the command ends, and says that it can go on."""
+    try:
+        with progress_bars() as progress, closing(iter(work)) as turns:
+            task = progress.add_task("frames", total=work.frames)
+            for frames in turns:
+                progress.update(task, advance=frames, total=work.frames)
+    except KeyboardInterrupt:
+        err.print("[yellow]interrupted[/]: the same command goes on where it was")
+        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 def progress_bars() -> Progress:

@@ -1,6 +1,5 @@
 """Commands that learn: videos to learn from, training, engines."""
 
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +8,14 @@ import typer
 from rich.markup import escape
 
 from livespot.cli.common import (
-    Exit,
     JsonOption,
+    carry_out,
     check_output,
     counted,
     err,
     examples,
     out,
     print_json,
-    progress_bars,
     train_extra,
     write_json,
 )
@@ -54,14 +52,7 @@ def synth(
     from livespot.synth.videos import Order, Videos
 
     made = Videos(folder, Order(faces, clips, videos, seconds, fps, seed, calm), jobs)
-    try:
-        with progress_bars() as progress, closing(iter(made)) as turns:
-            task = progress.add_task("frames", total=made.frames)
-            for frames in turns:
-                progress.update(task, advance=frames, total=made.frames)
-    except KeyboardInterrupt:
-        err.print("[yellow]interrupted[/]: the same command goes on where it was")
-        raise typer.Exit(Exit.INTERRUPTED) from None
+    carry_out(made)
     summary = made.summary()
     for why in made.left_out.values():
         err.print(f"[yellow]left out:[/] {escape(why)}", soft_wrap=True)

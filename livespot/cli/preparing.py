@@ -1,6 +1,5 @@
 """Commands that prepare what others recorded: faces are aligned once, for all that learns from them."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -9,16 +8,15 @@ from rich.markup import escape
 
 from livespot.cli.common import (
     ConfigOption,
-    Exit,
     JsonOption,
     SetOption,
+    carry_out,
     chosen_settings,
     counted,
     err,
     examples,
     out,
     print_json,
-    progress_bars,
 )
 
 commands = typer.Typer()
@@ -58,14 +56,7 @@ def prepare(
     if preparation.frames:
         needed = f"about {preparation.bytes_needed / 1e9:.2f} GB"
         err.print(f"{counted(preparation.frames, 'frame')} to align, {needed} in {escape(str(cache))}", soft_wrap=True)
-    try:
-        with progress_bars() as progress, closing(iter(preparation)) as turns:
-            task = progress.add_task("frames", total=preparation.frames)
-            for frames in turns:
-                progress.update(task, advance=frames, total=preparation.frames)
-    except KeyboardInterrupt:
-        err.print("[yellow]interrupted[/]: the same command goes on where it was")
-        raise typer.Exit(Exit.INTERRUPTED) from None
+    carry_out(preparation)
     summary = preparation.summary()
     for name, notes in summary["notes"].items():
         err.print(f"[yellow]note:[/] {escape(name)}: {escape('; '.join(notes))}", soft_wrap=True)

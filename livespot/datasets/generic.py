@@ -14,6 +14,7 @@ from livespot.datasets.expressions import Findings, Labelled, label_file, read
 from livespot.datasets.found import Found, Known, Location
 from livespot.datasets.scanning import Scan, assemble
 from livespot.datasets.sheets import Record, read_sheets, records
+from livespot.evaluation.labels import rate
 from livespot.files import VIDEOS
 
 LABEL_FILES = ("labels.csv", "labels.xls*", "*.csv", "*.xls*")
@@ -58,16 +59,10 @@ def _path(root: Path, row: Record) -> Path | None:
 
 
 def _fps(row: Record, findings: Findings) -> float | None:
-    if not row["fps"]:
-        return None
-    try:
-        fps = float(row["fps"])
-    except ValueError:
-        fps = 0.0
-    if 0 < fps < float("inf"):
-        return fps
-    findings.fault(row.place, f"fps {row['fps']}: expected frames a second, above 0")
-    return None
+    fps = rate(row["fps"])
+    if row["fps"] and fps is None:
+        findings.fault(row.place, f"fps {row['fps']}: expected frames a second, above 0")
+    return fps
 
 
 def _labels(

@@ -248,14 +248,19 @@ def _whole(number: int, row: Row, name: str, problems: Problems) -> int | None:
 
 
 def _fps(number: int, row: Row, problems: Problems) -> float | None:
+    fps = rate(row["fps"])
+    if fps is None:
+        problems.add(number, f"fps {row['fps'] or 'is empty'}: expected frames a second, above 0")
+    return fps
+
+
+def rate(text: str) -> float | None:
+    """Frames a second, or None where the text is no number above 0."""
     try:
-        fps = float(row["fps"])
+        fps = float(text)
     except ValueError:
-        fps = 0.0
-    if 0 < fps < float("inf"):
-        return fps
-    problems.add(number, f"fps {row['fps'] or 'is empty'}: expected frames a second, above 0")
-    return None
+        return None
+    return fps if 0 < fps < float("inf") else None
 
 
 def _one_video(number: int, known: Video, video: Video, problems: Problems) -> Video:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from livespot.config import Engine, InferSettings
 from livespot.errors import EngineError
 from livespot.infer import OnnxScorer, Scorer
-from livespot.infer.onnx import engine_path
+from livespot.infer.onnx import checkpoint_beside, engine_path
 from livespot.infer.tensorrt import TensorRtScorer
 from livespot.records import Calibration, ClipSpec
 
@@ -21,9 +21,7 @@ NVIDIA_FILES = tuple(map(Path, ("/proc/driver/nvidia/version", "/dev/nvidia0", "
 
 
 def _torch(settings: InferSettings) -> Scorer:
-    checkpoint = engine_path(settings.model).with_suffix(".pt")
-    if not checkpoint.is_file():  # found out before torch, which takes seconds to load
-        raise EngineError(f"no checkpoint {checkpoint}: PyTorch takes the weights from it, copy it there")
+    checkpoint_beside(engine_path(settings.model))  # found out before torch, which takes seconds to load
     try:
         from livespot.torch_scorer import TorchScorer
     except (ImportError, OSError) as error:  # OSError where one of its libraries does not load

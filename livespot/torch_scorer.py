@@ -15,20 +15,21 @@ from torch import Tensor, nn
 
 from livespot.config import InferSettings
 from livespot.errors import EngineError, LivespotError
-from livespot.infer import EngineMetadata, OnnxScorer
+from livespot.infer import OnnxScorer
 from livespot.infer.arrays import check_scores, count, examples
 from livespot.infer.building import PARITY
-from livespot.infer.onnx import engine_path
+from livespot.infer.metadata import Described
+from livespot.infer.onnx import checkpoint_beside, engine_path
 from livespot.infer.parts import parts
 from livespot.nets.checkpoint import Checkpoint
 from livespot.nets.loading import network
-from livespot.records import Calibration, ClipSpec
+from livespot.records import ClipSpec
 
 BATCHES = {"cuda": (1, 8, 64, 256), "cpu": (1, 8)}
 """By device. Each has a graph of its own on the GPU; what it is filled up with costs time on the CPU."""
 
 
-class TorchScorer:
+class TorchScorer(Described):
     """Scores clips by PyTorch: on the GPU in half precision and by CUDA graphs, on the CPU as it was trained.
 
     See `Scorer`. Entering raises EngineError where the GPU or the checkpoint is missing, or is of another network.
@@ -37,14 +38,13 @@ class TorchScorer:
     def __init__(self, settings: InferSettings, device: str = "cuda", checkpoint: Path | None = None) -> None:
         """`checkpoint` is where the weights are; left out, beside the ONNX file."""
         self._settings, self._device, self._checkpoint = settings, device, checkpoint
-        self._metadata: EngineMetadata | None = None
         self._runs: dict[int, _Run] = {}
 
     def __enter__(self) -> "TorchScorer":
         if self._device == "cuda" and not torch.cuda.is_available():
             raise EngineError(f"this PyTorch, {torch.__version__}, sees no GPU: install one with CUDA, or a driver")
         path = engine_path(self._settings.model)
-        checkpoint = self._checkpoint or path.with_suffix(".pt")
+        checkpoint = self._checkpoint or checkpoint_beside(path)
         net = _network(checkpoint)
         with OnnxScorer(InferSettings(model=str(path))) as reference:
             self._metadata = reference.metadata
@@ -63,19 +63,9 @@ class TorchScorer:
         self._metadata, self._runs = None, {}
 
     @property
-    def clip(self) -> ClipSpec:
-        """What one clip holds."""
-        return self._opened.clip
-
-    @property
-    def calibration(self) -> Calibration:
-        """How the scores become events."""
-        return self._opened.calibration
-
-    @property
     def name(self) -> str:
         """What runs, and where: "yap2022 on PyTorch 2.13.0, cuda"."""
-        return f"{self._opened.name} on PyTorch {torch.__version__}, {self._device}"
+        return f"{self.metadata.name} on PyTorch {torch.__version__}, {self._device}"
 
     def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Score N clips, from 1: each input that `clip` asks for as float32 (N, *its shape), by its name.
@@ -105,12 +95,6 @@ class TorchScorer:
                 f"scores of {checkpoint} differ from those of {path.name} by {difference:.1e}; expected "
                 f"at most {PARITY:.0e}: it is of another training, copy the right checkpoint there"
             )
-
-    @property
-    def _opened(self) -> EngineMetadata:
-        if self._metadata is None:
-            raise RuntimeError("TorchScorer is not open; use it in a with statement")
-        return self._metadata
 
 
 class _Run:
@@ -153,8 +137,6 @@ class _Run:
 
 
 def _network(checkpoint: Path) -> nn.Module:
-    if not checkpoint.is_file():
-        raise EngineError(f"no checkpoint {checkpoint}: PyTorch takes the weights from it, copy it there")
     try:
         return network(Checkpoint.load(checkpoint))
     except (LivespotError, KeyError, TypeError, ValueError) as error:  # settings are those of another livespot

@@ -72,3 +72,26 @@ class EngineMetadata:
             Calibration(**content.calibration.model_dump()),
             content.trained,
         )
+
+
+class Described:
+    """What a scorer tells of itself by the metadata of its engine, which it has while it is open."""
+
+    _metadata: EngineMetadata | None = None
+
+    @property
+    def metadata(self) -> EngineMetadata:
+        """What the engine says about itself."""
+        if self._metadata is None:
+            raise RuntimeError(f"{type(self).__name__} is not open; use it in a with statement")
+        return self._metadata
+
+    @property
+    def clip(self) -> ClipSpec:
+        """What one clip holds."""
+        return self.metadata.clip
+
+    @property
+    def calibration(self) -> Calibration:
+        """How the scores become events."""
+        return self.metadata.calibration

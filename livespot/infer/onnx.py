@@ -13,8 +13,8 @@ from livespot.assets import asset
 from livespot.config import InferSettings
 from livespot.errors import EngineError
 from livespot.infer.arrays import blank, check_scores, count, sides
-from livespot.infer.metadata import KEY, EngineMetadata
-from livespot.records import Calibration, ClipSpec
+from livespot.infer.metadata import KEY, Described, EngineMetadata
+from livespot.records import ClipSpec
 
 Provider = Literal["CPU", "CUDA"]
 
@@ -28,7 +28,7 @@ _ERRORS_ONLY = 3
 """Log level of ONNX Runtime: its warnings are about its own optimiser."""
 
 
-class OnnxScorer:
+class OnnxScorer(Described):
     """Scores clips on the CPU, or on the GPU by CUDA; see `Scorer`.
 
     Few threads, and none that spins while it waits, so that capture and alignment keep their cores.
@@ -39,7 +39,6 @@ class OnnxScorer:
     def __init__(self, settings: InferSettings, provider: Provider = "CPU") -> None:
         self._settings, self._provider = settings, provider
         self._session: Any = None
-        self._metadata: EngineMetadata | None = None
 
     def __enter__(self) -> "OnnxScorer":
         path = engine_path(self._settings.model)
@@ -56,26 +55,11 @@ class OnnxScorer:
         self._session = self._metadata = None
 
     @property
-    def metadata(self) -> EngineMetadata:
-        """What the file says about itself."""
-        return self._opened
-
-    @property
-    def clip(self) -> ClipSpec:
-        """What one clip holds."""
-        return self._opened.clip
-
-    @property
-    def calibration(self) -> Calibration:
-        """How the scores become events."""
-        return self._opened.calibration
-
-    @property
     def name(self) -> str:
         """What runs, and where: "yap2022 on ONNX Runtime CPU, 1 thread"."""
         threads = self._settings.threads
         on_cpu = f", {threads} thread{'s' if threads > 1 else ''}" if self._provider == "CPU" else ""
-        return f"{self._opened.name} on ONNX Runtime {self._provider}{on_cpu}"
+        return f"{self.metadata.name} on ONNX Runtime {self._provider}{on_cpu}"
 
     def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Score N clips, from 1: each input that `clip` asks for as float32 (N, *its shape), by its name.
@@ -83,19 +67,13 @@ class OnnxScorer:
         Returns float32 (N, 2), a new array: probabilities of micro and of macro in [0, 1]; both may be high.
         Raises EngineError where what the network returns is no probability.
         """
-        clips = count(inputs, self._opened.clip)
+        clips = count(inputs, self.clip)
         try:
             scores: NDArray[np.float32] = self._session.run(["scores"], dict(inputs))[0]
         except Exception as error:  # ONNX Runtime's exceptions have no other base
             raise EngineError(f"{self.name} cannot score {clips} clips: {error}") from None
         check_scores(scores, clips, self.name)
         return scores
-
-    @property
-    def _opened(self) -> EngineMetadata:
-        if self._metadata is None:
-            raise RuntimeError("OnnxScorer is not open; use it in a with statement")
-        return self._metadata
 
 
 def engine_path(model: str) -> Path:
@@ -110,6 +88,14 @@ def engine_path(model: str) -> Path:
         what = f"file {path}" if is_path else f"engine named {model}"
         raise EngineError(f"no {what}: give the path of an .onnx file, or one that comes with livespot: {shipped}")
     return path
+
+
+def checkpoint_beside(path: Path) -> Path:
+    """NAME.pt beside NAME.onnx, whose weights PyTorch runs. Raises EngineError where there is none."""
+    checkpoint = path.with_suffix(".pt")
+    if not checkpoint.is_file():
+        raise EngineError(f"no checkpoint {checkpoint}: PyTorch takes the weights from it, copy it there")
+    return checkpoint
 
 
 def _load(path: Path, threads: int, provider: Provider) -> Any:

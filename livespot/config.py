@@ -175,6 +175,15 @@ class PublishSettings(_Model):
     """Let other machines connect without a key."""
 
 
+class MetricsSettings(_Model):
+    """What a run measures of itself, over HTTP as Prometheus reads it. `livespot status` needs none of it."""
+
+    endpoint: str | None = Field(default=None, pattern=r"^.+:\d{1,5}$")
+    """address:port; none where left out. Port 0 takes a free one."""
+    insecure: bool = False
+    """Let other machines read them: whose cameras run, and how many expressions were seen."""
+
+
 class Settings(_Model):
     """Everything `livespot run` and `livespot spot` can be told."""
 
@@ -186,6 +195,7 @@ class Settings(_Model):
     motion: MotionSettings = MotionSettings()
     decode: DecodeSettings = DecodeSettings()
     publish: PublishSettings = PublishSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 def load(path: Path) -> dict[str, Any]:

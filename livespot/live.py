@@ -3,60 +3,18 @@
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 
 from livespot.config import PublishSettings
+from livespot.meter import Meter
 from livespot.overlay import Overlay, Window
 from livespot.pipeline import Pipeline, Step
 from livespot.publish.messages import Message
 from livespot.publish.zmq import Publisher
-from livespot.records import Event, Gap, Scores, Status
-
-RATE_FRAMES = 120
-"""Frames per second are counted over this many."""
-
-LATENCY_FRAMES = 1000
-"""Latencies are told of this many frames."""
-
-
-@dataclass
-class Meter:
-    """Counts of a run, and its latest speeds."""
-
-    frames: int = 0
-    faces: dict[str, int] = field(default_factory=dict)
-    """Faces in view, by source."""
-    events: int = 0
-    gaps: int = 0
-    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCY_FRAMES))
-    """From arrival to published, of the last frames."""
-    _done_s: deque[float] = field(default_factory=lambda: deque(maxlen=RATE_FRAMES))
-
-    def count(self, step: Step, now_s: float) -> None:
-        """Take in a step that was published at the monotonic time `now_s`."""
-        if step.frame is not None:
-            self.frames += 1
-            self.faces[step.source] = len(step.faces)
-            self.latencies_s.append(now_s - step.frame.arrival_s)
-            self._done_s.append(now_s)
-        self.events += sum(isinstance(told, Event) and told.phase == "close" for told in step.told)
-        self.gaps += sum(isinstance(told, Gap) for told in step.told)
-
-    @property
-    def fps(self) -> float:
-        """Frames per second of all sources together, lately."""
-        if len(self._done_s) < 2:
-            return 0.0
-        return (len(self._done_s) - 1) / max(self._done_s[-1] - self._done_s[0], 1e-9)
-
-    def latency_ms(self, share: float = 0.5) -> float:
-        """The latency that `share` of the last frames kept below, in milliseconds."""
-        ordered = sorted(self.latencies_s)
-        return 1000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
+from livespot.records import Event, Scores, Status
 
 
 @dataclass(frozen=True)
@@ -83,14 +41,18 @@ def publisher_of(settings: PublishSettings) -> Publisher:
 
 
 def serve(
-    pipeline: Pipeline, publisher: Publisher, scores: bool = False, duration_s: float | None = None
+    pipeline: Pipeline,
+    publisher: Publisher,
+    scores: bool = False,
+    duration_s: float | None = None,
+    meter: Meter | None = None,
 ) -> Iterator[Turn]:
     """Publish everything the pipeline tells, turn by turn, until it ends or has run for `duration_s`.
 
     Scores are published where `scores` is set. Duration is stream time of the source that is least far; where no frame
-    comes, the clock takes over.
+    comes, the clock takes over. It is counted on `meter`, where one is given.
     """
-    meter = Meter()
+    meter = meter or Meter()
     reached: dict[str, tuple[float, float]] = {}
     for steps in pipeline:
         messages = [publisher.publish(record) for step in steps for record in step.told]
@@ -100,6 +62,7 @@ def serve(
         now_s = time.monotonic()
         for step in steps:
             meter.count(step, now_s)
+        meter.turned_s = now_s
         yield Turn(steps, messages, meter)
         for step in steps:
             if step.frame is not None:

@@ -11,6 +11,7 @@ Only the first hand-over may drop frames, and only of live sources. The second h
 """
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -43,8 +44,9 @@ TICK_S = 0.1
 """The pipeline gives a turn to whoever iterates it at least this often, also when no camera delivers."""
 
 Told: TypeAlias = Event | Gap | Status
-Found: TypeAlias = tuple[Frame | None, list[Face | Gap | Status]]
-"""What the tracker hands on: a frame with its faces and the faces lost, or what the source told besides frames."""
+Found: TypeAlias = tuple[Frame | None, list[Face | Gap | Status], tuple[float, ...]]
+"""What the tracker hands on: a frame with its faces and the faces lost, or what the source told besides frames; and
+the monotonic times between which it had the frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,23 @@ class Step:
     """Micro and macro as the thresholds meet them, for each of `scores`: as of `Pipeline.delay_s` before `frame`."""
     told: tuple[Told, ...] = ()
     """In the order in which they are to be told."""
+    passed_s: tuple[float, ...] = ()
+    """Monotonic times at which the frame was taken by the tracker, aligned, taken by the loop, taken in by the method,
+    scored and decoded."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How a source fares at this moment."""
+
+    frames: int
+    """Waiting for the tracker."""
+    faces: int
+    """Tracked frames that wait for the loop."""
+    dropped: int
+    """Frames dropped so far because the rest was too slow."""
+    reader_pid: int | None
+    """Process that reads the source, where it has one of its own."""
 
 
 class Pipeline:
@@ -90,6 +109,10 @@ class Pipeline:
         """Frames of live sources dropped so far because the rest was too slow."""
         return sum(stream.dropped for stream in self._streams)
 
+    def loads(self) -> dict[str, Load]:
+        """What waits and was dropped at this moment, by source. Any thread may call it."""
+        return {stream.source.name: stream.load() for stream in self._streams}
+
     def stop(self) -> None:
         """Ask for the end: no more frames are taken in, what is under way is finished. Any thread may call it."""
         self.stopped = True
@@ -119,11 +142,14 @@ class Pipeline:
                 self._opened.enter_context(stream)
             while watched := [stream for stream in self._streams if not stream.ended]:
                 self._wait(watched)
+                taken_s = time.monotonic()
                 begun = [(stream, step) for stream in watched if (step := stream.take()) is not None]
                 clips = [stream.clips(step) for stream, step in begun]
+                cut_s = time.monotonic()
                 scores = iter(self._score(list(chain.from_iterable(clips))))
+                passed_s = taken_s, cut_s, time.monotonic()
                 yield [
-                    stream.decode(step, list(islice(scores, len(own))))
+                    stream.decode(step, list(islice(scores, len(own))), passed_s)
                     for (stream, step), own in zip(begun, clips, strict=True)
                 ]
                 if self.stopped:
@@ -172,11 +198,12 @@ class _Stream:
 
     def __enter__(self) -> "_Stream":
         with ExitStack() as opening:
-            self._frames = frames = self._reader()
+            frames = self._reader()
             opening.enter_context(frames)
             tracked = _track(frames, self.aligner)
             name = f"livespot-track-{self.source.name}"
             self._found = opening.enter_context(HandOver(tracked, FACE_QUEUE_FRAMES, self._ready, name))
+            self._frames = frames  # last: whoever asks for the load in another thread finds both
             opening.callback(self.stop)
             self._open = opening.pop_all()
         return self
@@ -193,6 +220,12 @@ class _Stream:
     @property
     def dropped(self) -> int:
         return self._frames.dropped if isinstance(self._frames, LiveHandOver) else 0
+
+    def load(self) -> Load:
+        reader_pid = self.source.reader_pid if isinstance(self.source, Camera) else None
+        if self._frames is None:
+            return Load(frames=0, faces=0, dropped=0, reader_pid=reader_pid)
+        return Load(len(self._frames), len(self._found), self.dropped, reader_pid)
 
     def stop(self) -> None:
         if isinstance(self.source, Camera):
@@ -214,8 +247,8 @@ class _Stream:
         """Take in the faces of a step; what is to be scored."""
         return [clip for face in step.faces for clip in self._of(face.face).clips(face)]
 
-    def decode(self, step: Step, scores: Sequence[Scores]) -> Step:
-        """The step with the scores of its faces and the events that they decide."""
+    def decode(self, step: Step, scores: Sequence[Scores], passed_s: tuple[float, ...] = ()) -> Step:
+        """The step with the scores of its faces and the events that they decide. `passed_s`: of `Step`, the loop's."""
         by_face = {item.face: item for item in scores}
         decided = [self._of(face.face).decide(by_face.get(face.face)) for face in step.faces]
         scored = [one for one in decided if one.scores is not None]
@@ -224,6 +257,7 @@ class _Stream:
             scores=tuple(one.scores for one in scored if one.scores is not None),
             smoothed=tuple(one.smoothed for one in scored),
             told=(*step.told, *(event for one in decided for event in one.events)),
+            passed_s=(*step.passed_s, *passed_s, time.monotonic()),
         )
 
     def says(self, state: State, detail: str = "") -> Step:
@@ -237,7 +271,7 @@ class _Stream:
             return LiveHandOver(self.source, capture.live_queue_frames, capture.staleness_s, name=name)
         return HandOver(self.source, FILE_QUEUE_FRAMES, name=name)
 
-    def _begin(self, frame: Frame | None, found: Sequence[Face | Gap | Status]) -> Step:
+    def _begin(self, frame: Frame | None, found: Sequence[Face | Gap | Status], passed_s: tuple[float, ...]) -> Step:
         """The step of what the tracker handed on, already told to the faces that it breaks off."""
         told: list[Told] = []
         if frame is not None:
@@ -249,7 +283,7 @@ class _Stream:
             elif isinstance(item, Status):
                 told += (item, *self._hear(item))
         faces = tuple(face for face in found if isinstance(face, Face))
-        return Step(self.source.name, frame, faces, told=tuple(told))
+        return Step(self.source.name, frame, faces, told=tuple(told), passed_s=passed_s)
 
     def _end(self) -> Step:
         """The last step: what is open is closed."""
@@ -296,6 +330,8 @@ def _track(frames: Iterable[Frame | Gap | Status], aligner: Aligner) -> Iterator
     """Runs in the tracker thread: what the aligner finds in each frame, and what else the source told in its place."""
     for item in with_gaps(frames):
         if isinstance(item, Frame):
-            yield item, [*aligner.push(item)]
+            taken_s = time.monotonic()
+            found: list[Face | Gap | Status] = [*aligner.push(item)]
+            yield item, found, (taken_s, time.monotonic())
         else:
-            yield None, [item]
+            yield None, [item], ()

@@ -319,3 +319,6 @@ class Status:
     """How often the source came back since the start."""
     stalls: int = 0
     """How often it was silent while it was connected."""
+    reconnects_per_hour: int = 0
+    stalls_per_hour: int = 0
+    """The same, in the last hour."""

@@ -8,14 +8,14 @@ import livespot
 
 LEVELS = (
     {"records", "errors", "assets"},
-    {"config", "files", "landmarks", "processes"},
+    {"config", "files", "landmarks", "metrics", "processes"},
     {"action_units"},
     {"capture", "align", "normalise", "buffer", "infer", "decode", "publish", "nets", "motion"}
     | {"tables", "plot", "overlay"},
-    {"methods", "torch_scorer", "half"},
+    {"methods", "torch_scorer", "half", "prometheus"},
     {"pipeline", "evaluation", "synth", "export", "engines"},
-    {"datasets"},
-    {"training", "doctor", "live", "spotting"},
+    {"datasets", "meter"},
+    {"training", "doctor", "live", "measuring", "spotting"},
     {"bench", "demo", "parity"},
     {"cli"},
     {"__init__", "__main__"},

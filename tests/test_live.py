@@ -16,22 +16,17 @@ import pytest
 from livespot.capture.opencv import VideoFile
 from livespot.capture.source import Source
 from livespot.config import Settings
-from livespot.live import LATENCY_FRAMES, RATE_FRAMES, Meter, Turn, serve, stopping_on_signals
-from livespot.pipeline import Pipeline, Step, Told
+from livespot.live import Turn, serve, stopping_on_signals
+from livespot.pipeline import Pipeline, Step
 from livespot.publish import Message, Publisher, schema, subscribe
 from livespot.publish.messages import Kind
 from livespot.records import Frame, Status
 from tests.films import BLANK, FPS, MotionScorer, Picture, Played, frames
-from tests.publish.examples import CLOSE, LOST_FRAMES, OPEN, RUNNING
 
 ROOT = Path(__file__).parents[1]
 FREE_PORT = "tcp://127.0.0.1:*"
 HEARD: tuple[Kind, ...] = ("event", "status", "score", "heartbeat")
 PATIENCE_S = 20.0
-
-
-def step(index: int = 0, arrival_s: float = 0.0, source: str = "cam1", told: tuple[Told, ...] = ()) -> Step:
-    return Step(source, Frame(BLANK, source, index, index / FPS, arrival_s), told=told)
 
 
 def served(source: Source, duration_s: float | None = None) -> list[Turn]:
@@ -41,36 +36,6 @@ def served(source: Source, duration_s: float | None = None) -> list[Turn]:
 
 def last_s(turns: list[Turn]) -> float:
     return max(one.frame.t_s for turn in turns for one in turn.steps if one.frame is not None)
-
-
-def test_a_meter_counts_frames_closed_events_and_gaps() -> None:
-    meter = Meter()
-    meter.count(step(told=(RUNNING, OPEN)), 0.0)
-    meter.count(step(1, told=(CLOSE, LOST_FRAMES)), 0.1)
-    meter.count(Step("cam1", told=(LOST_FRAMES,)), 0.2)
-    assert (meter.frames, meter.events, meter.gaps) == (2, 1, 2)
-
-
-def test_a_meter_tells_the_speed_of_the_last_frames_of_all_sources() -> None:
-    meter = Meter()
-    assert meter.fps == 0.0
-    meter.count(step(), 0.0)
-    assert meter.fps == 0.0
-    for number in range(2 * RATE_FRAMES):
-        meter.count(step(number, source=f"cam{number % 2}"), 100.0 + number / 60)
-    assert meter.fps == pytest.approx(60)
-
-
-def test_a_meter_tells_the_latency_that_a_share_of_the_last_frames_kept_below() -> None:
-    meter = Meter()
-    assert meter.latency_ms() == 0.0
-    for number in range(LATENCY_FRAMES):
-        meter.count(step(number, arrival_s=10.0), 10.0 + 9.0)
-    for number in range(LATENCY_FRAMES):
-        meter.count(step(number, arrival_s=10.0), 10.0 + number / 1000)
-    assert meter.latency_ms() == pytest.approx(500)
-    assert meter.latency_ms(0.99) == pytest.approx(990)
-    assert meter.latency_ms(1.0) == pytest.approx(999)
 
 
 def test_all_that_is_told_reaches_a_subscriber_in_order(video: Path) -> None:
@@ -100,7 +65,7 @@ def test_scores_are_published_only_where_they_are_asked_for(video: Path) -> None
     turns = served(VideoFile(video, "film"))
     assert {message["kind"] for turn in turns for message in turn.messages} == {"status", "event"}
     assert turns[-1].meter.events == 1
-    assert turns[-1].meter.faces == {"film": 1}
+    assert turns[-1].meter.frames == 120
 
 
 def test_a_run_ends_after_its_duration_in_stream_time() -> None:

@@ -235,9 +235,9 @@ class Watch:
         rivals = {name: Rival(settings, self._scorer, self._source) for name, settings in self._methods.items()}
         align = next(iter(self._methods.values())).align
         with self._source as source, Aligner(align, source.name) as aligner:
-            for frame, found in _track(source, aligner):
+            for frame, found, passed_s in _track(source, aligner):
                 for rival in rivals.values():
-                    rival.push((frame, found))
+                    rival.push((frame, found, passed_s))
                 if frame is not None:
                     self.times_s.append(frame.t_s)
                     self.seen.append(any(isinstance(one, Face) for one in found))

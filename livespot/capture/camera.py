@@ -32,6 +32,7 @@ from livespot.capture.source import Picture
 from livespot.capture.timeline import LiveTimeline, Placed
 from livespot.capture.wire import Failed, Message, Opened, Ready, Receiver
 from livespot.config import CaptureSettings
+from livespot.metrics import LastHour
 from livespot.records import Frame, Gap, State, Status
 
 TICK_S = 1.0
@@ -76,6 +77,7 @@ class Camera:
         self._reader: _Reader | None = None
         self._timeline = LiveTimeline(1 / FPS_OTHERWISE)
         self._status = Status(name, "connecting", 0.0)
+        self._reconnects, self._stalls = LastHour(), LastHour()
         self._last: Frame | None = None
         self._moved: Frame | None = None
         self._still = False
@@ -95,6 +97,11 @@ class Camera:
     def fps(self) -> float | None:
         """Frames per second as measured lately; None before the first frame."""
         return None if self._last is None else 1 / self._timeline.interval_s
+
+    @property
+    def reader_pid(self) -> int | None:
+        """The process of the connection, None where there is none. Any thread may ask."""
+        return None if self._reader is None else self._reader.pid
 
     def stop(self) -> None:
         """Ends whoever iterates, within a moment. Any thread may call it."""
@@ -161,6 +168,7 @@ class Camera:
                 return Failed(f"no new picture for {now_s - news_s:.1f} s")
             if self._status.state == "running" and now_s - news_s > self._stall_s():
                 self._status = replace(self._status, stalls=self._status.stalls + 1)
+                self._stalls.push(now_s)
                 yield self._says("stalled", f"no new picture for {now_s - news_s:.1f} s")
 
     def _stall_s(self) -> float:
@@ -188,6 +196,8 @@ class Camera:
         if self._status.state != "running":
             came_back = again and before is not None
             self._status = replace(self._status, reconnects=self._status.reconnects + came_back)
+            if came_back:
+                self._reconnects.push(time.monotonic())
             yield self._says("running")
         self._running_since_s = self._running_since_s or time.monotonic()
         yield self._last
@@ -208,8 +218,15 @@ class Camera:
         return max(1, round((t_s - before.t_s) / self._timeline.interval_s))
 
     def _says(self, state: State, detail: str = "") -> Status:
-        now_s = self._last.t_s if self._last else 0.0
-        self._status = replace(self._status, state=state, t_s=now_s, detail=detail)
+        now_s = time.monotonic()
+        self._status = replace(
+            self._status,
+            state=state,
+            t_s=self._last.t_s if self._last else 0.0,
+            detail=detail,
+            reconnects_per_hour=self._reconnects.count(now_s),
+            stalls_per_hour=self._stalls.count(now_s),
+        )
         return self._status
 
 
@@ -259,6 +276,11 @@ class _Reader:
             subprocess.TimeoutExpired
         ):  # a driver that hangs keeps even a killed process; it holds nobody else
             self._process.wait(GRACE_S)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None once it is over, when another may be called so."""
+        return self._process.pid if self._process.returncode is None else None
 
     def kill(self) -> None:
         """At once; a reader has nothing to tidy up. Any thread may call it."""

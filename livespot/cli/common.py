@@ -29,6 +29,8 @@ err = Console(stderr=True)
 class Exit(IntEnum):
     """Exit codes, where it is not 0."""
 
+    NOT_RUNNING = 1
+    """A livespot answers, but not all of its sources run."""
     UNUSABLE = 2
     """Something the user gave cannot be used; the message says what."""
     INTERRUPTED = 130

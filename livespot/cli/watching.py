@@ -47,6 +47,7 @@ commands = typer.Typer()
         "livespot run --source 0 --show",
         "livespot run -s rtsp://10.0.0.7/main -s rtsp://10.0.0.8/main",
         "livespot run --source 0 --method motion",
+        "livespot run --source 0 --metrics 127.0.0.1:9464",
         "livespot run --config configs/live.yaml --json",
     )
 )
@@ -59,6 +60,9 @@ def run(
     engine: EngineOption = None,
     max_faces: MaxFacesOption = None,
     endpoint: Annotated[str | None, typer.Option(help="Where events are published, tcp://127.0.0.1:5556.")] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Serve metrics for Prometheus here, 127.0.0.1:9464; off where left out.")
+    ] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Publish the scores of every frame as well.")] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let other machines connect without a key.")] = False,
     show: Annotated[bool, typer.Option("--show", help="A window with face, crop, scores and events.")] = False,
@@ -75,6 +79,8 @@ def run(
         "publish.endpoint": endpoint,
         "publish.scores": scores or None,
         "publish.insecure": insecure or None,
+        "metrics.endpoint": metrics,
+        "metrics.insecure": insecure or None,
     }
     chosen = chosen_settings(config_file, flags, settings)
     if not chosen.sources:
@@ -82,27 +88,33 @@ def run(
     _check_live(chosen)
     from livespot.capture import open_source, unique_names
     from livespot.live import Windows, publisher_of, serve, stopping_on_signals
+    from livespot.measuring import Measuring, exporter_of
+    from livespot.meter import Meter
     from livespot.pipeline import Pipeline
     from livespot.spotting import scoring
 
     sources = [open_source(one, chosen.capture) for one in unique_names(chosen.sources)]
-    publish = chosen.publish
+    publish, meter, exporter = chosen.publish, Meter(), exporter_of(chosen.metrics)
     with ExitStack() as stack:
         publisher = stack.enter_context(publisher_of(publish))
+        if exporter:
+            stack.enter_context(exporter)
         scorer = stack.enter_context(scoring(chosen))
         pipeline = stack.enter_context(Pipeline(chosen, sources, scorer))
         stack.enter_context(stopping_on_signals(pipeline))
         names = [one.name for one in sources]
         windows = stack.enter_context(Windows(pipeline, names, chosen.align.max_faces)) if show else None
         err.print(f"publishing on [bold]{escape(publisher.endpoint)}[/], {_named(chosen, scorer)}", soft_wrap=True)
+        if exporter:
+            err.print(f"metrics for Prometheus at [bold]{escape(exporter.url)}[/]", soft_wrap=True)
+        stack.enter_context(Measuring(meter, pipeline, publisher, exporter))
         status = stack.enter_context(status_line(as_json))
-        for turn in serve(pipeline, publisher, publish.scores, duration):
+        for turn in serve(pipeline, publisher, publish.scores, duration, meter):
             for message in turn.messages:
                 tell(message, as_json)
             status(turn.meter, pipeline.dropped)
             if windows and not windows.show(turn):
                 pipeline.stop()
-    meter = turn.meter
     counts = (counted(meter.frames, "frame"), counted(meter.events, "event"), counted(meter.gaps, "gap"))
     err.print(f"{', '.join(counts)}, {counted(pipeline.dropped, 'frame')} dropped")
 

@@ -11,7 +11,7 @@ from livespot import tables
 from livespot.cli.common import counted, err, out, print_json
 
 if TYPE_CHECKING:
-    from livespot.live import Meter
+    from livespot.meter import Meter
     from livespot.spotting import Findings
 
 

@@ -69,6 +69,8 @@ class Archive:
     """Takes in what is sent, gives what is asked for."""
 
     def __init__(self, keep: int) -> None:
+        self.metrics: Message | None = None
+        """What the run measured of itself, a moment ago; replaced as a whole, by whichever thread measures."""
         self._topics: dict[tuple[str, str], _Topic] = defaultdict(lambda: _Topic(deque(maxlen=keep)))
         self._last: dict[bytes, bytes] = {}
 

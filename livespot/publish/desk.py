@@ -83,6 +83,11 @@ class Desk:
         self._bell.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="livespot-publisher", daemon=True)
 
+    @property
+    def waiting(self) -> int:
+        """Messages that were handed over and are not sent yet."""
+        return len(self._waiting)
+
     def start(self) -> None:
         """Begin. Once only."""
         self._thread.start()

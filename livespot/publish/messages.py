@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from livespot.metrics import RunMetrics, SourceMetrics, Spread
 from livespot.records import Event, Gap, Scores, Status
 
 SCHEMA = "livespot.v1"
@@ -80,6 +81,18 @@ def heartbeat(uptime_s: float, interval_s: float, following: Mapping[str, Mappin
         "interval_s": interval_s,
         "next": {stream: dict(numbers) for stream, numbers in following.items()},
         "requests": requests,
+    }
+
+
+def metrics(run: RunMetrics, now: Moment) -> Message:
+    """What a run measured of itself up to `now`, as the answer to the request for it holds it."""
+    return {
+        "measured_utc": _utc(now.utc_s),
+        "uptime_s": _microseconds(run.uptime_s),
+        "idle_s": _microseconds(run.idle_s),
+        "resident_bytes": run.resident_bytes,
+        "queues": dict(run.queues),
+        "sources": {name: _source(source) for name, source in run.sources.items()},
     }
 
 
@@ -144,6 +157,8 @@ def _status(status: Status) -> Message:
         "detail": status.detail,
         "reconnects": status.reconnects,
         "stalls": status.stalls,
+        "reconnects_per_hour": status.reconnects_per_hour,
+        "stalls_per_hour": status.stalls_per_hour,
     }
 
 
@@ -155,6 +170,33 @@ def _gap(gap: Gap) -> Message:
         "face": gap.face,
         "frames": gap.frames,
     }
+
+
+def _source(source: SourceMetrics) -> Message:
+    return {
+        "state": source.state,
+        "state_s": _microseconds(source.state_s),
+        "detail": source.detail,
+        "frames": source.frames,
+        "fps": round(source.fps, 2),
+        "faces": source.faces,
+        "dropped_frames": source.dropped_frames,
+        "gaps": dict(source.gaps),
+        "gap_s": {reason: _microseconds(gap_s) for reason, gap_s in source.gap_s.items()},
+        "events": dict(source.events),
+        "reconnects": source.reconnects,
+        "stalls": source.stalls,
+        "reconnects_per_hour": source.reconnects_per_hour,
+        "stalls_per_hour": source.stalls_per_hour,
+        "latency_s": _spread(source.latency),
+        "stages_s": {stage: _spread(took) for stage, took in source.stages.items()},
+        "queues": dict(source.queues),
+        "resident_bytes": source.resident_bytes,
+    }
+
+
+def _spread(took: Spread) -> Message:
+    return {"p50": _microseconds(took.p50_s), "p95": _microseconds(took.p95_s), "p99": _microseconds(took.p99_s)}
 
 
 def _microseconds(value: float) -> float:

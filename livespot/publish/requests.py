@@ -74,9 +74,15 @@ def clock(_: Message, __: Archive) -> Answer:
     return {}, []
 
 
+def metrics(_: Message, archive: Archive) -> Answer:
+    """What the run measured of itself."""
+    return {"metrics": archive.metrics}, []
+
+
 _REQUESTS: dict[str, Callable[[Message, Archive], Answer]] = {
     "snapshot": snapshot,
     "replay": replay,
+    "metrics": metrics,
     "time": clock,
     "ping": clock,
 }

@@ -11,6 +11,7 @@ from types import TracebackType
 import zmq
 
 from livespot.errors import PublishError
+from livespot.metrics import RunMetrics
 from livespot.publish import endpoint as endpoints
 from livespot.publish import messages
 from livespot.publish.archive import Archive
@@ -103,7 +104,8 @@ class Publisher:
         except BaseException:
             self._context.destroy(linger=0)
             raise
-        self._desk = Desk(sockets, Archive(self._keep), encode, Answers(self._id, encode))
+        self._archive = Archive(self._keep)
+        self._desk = Desk(sockets, self._archive, encode, Answers(self._id, encode))
         self._desk.start()
         self.heartbeat()  # kept for new subscribers: it says where to ask
         return self
@@ -131,6 +133,16 @@ class Publisher:
             self._send(messages.heartbeat(uptime_s, self._heartbeat_s, self._next, self.requests or ""), now)
         if self._desk:
             self._desk.ring()
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait to be sent. Any thread may ask."""
+        desk = self._desk
+        return desk.waiting if desk else 0
+
+    def measured(self, run: RunMetrics) -> None:
+        """What is answered from now on to who asks for metrics. Any thread may call it, while the publisher is open."""
+        self._archive.metrics = messages.metrics(run, Moment.now())
 
     def _open(self) -> Sockets:
         zap, requests = None, self.requests or endpoints.beside(self.endpoint)

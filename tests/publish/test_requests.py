@@ -75,6 +75,16 @@ def test_time_and_ping_tell_both_clocks() -> None:
         assert messages == []
 
 
+def test_metrics_are_null_before_anything_was_measured() -> None:
+    head, messages = ask({"request": "metrics", "id": 4})
+    assert (head["reply"], head["metrics"], head["id"], messages) == ("metrics", None, 4, [])
+
+
+def test_a_request_that_an_older_publisher_does_not_know_is_refused_with_the_id_that_it_had() -> None:
+    head, _ = ask({"request": "added_later", "id": 9})
+    assert (head["reply"], head["id"]) == ("error", 9)
+
+
 def test_what_a_request_holds_besides_is_ignored() -> None:
     assert ask({"request": "ping", "added_later": [1]})[0]["reply"] == "ping"
 
@@ -90,7 +100,7 @@ def test_what_a_request_holds_besides_is_ignored() -> None:
         (b" " * (MAX_REQUEST_BYTES + 1), "at most"),
         ({}, "no such request"),
         ({"request": ["snapshot"]}, "no such request"),
-        ({"request": "stop"}, "snapshot, replay, time, ping"),
+        ({"request": "stop"}, "snapshot, replay, metrics, time, ping"),
         ({"request": "replay"}, "stream is missing"),
         ({"request": "replay", "stream": "cam1"}, "kind is missing"),
         ({"request": "replay", "stream": "x" * 65, "kind": "event", "first": 0}, "stream is missing or no name"),
@@ -142,7 +152,9 @@ KEYS = st.sampled_from(["id", "stream", "kind", "first", "last", "since_utc"])
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.sampled_from(["snapshot", "replay", "time"]), st.dictionaries(KEYS, VALUES), st.sampled_from(["json", "msgpack"])
+    st.sampled_from(["snapshot", "replay", "metrics", "time"]),
+    st.dictionaries(KEYS, VALUES),
+    st.sampled_from(["json", "msgpack"]),
 )
 def test_requests_of_any_values_are_answered_as_the_schema_says(name: str, values: Message, encoding: Encoding) -> None:
     try:

@@ -123,7 +123,7 @@ def example(rng: np.random.Generator, of: Material, length: int, settings: Pasti
         drawn = drawn._replace(paths=_noisier(rng, drawn.paths, log_uniform(rng, settings.noise)))
     if rng.random() < settings.silenced:
         drawn = drawn._replace(paths=_silenced(rng, drawn.paths))
-    return drawn
+    return drawn._replace(paths=_told(drawn.paths, log_uniform(rng, settings.told_noise)))
 
 
 def pasted(rng: np.random.Generator, into: Example, response: Response, settings: PastingSettings) -> Example:
@@ -237,6 +237,15 @@ def _noisier(rng: np.random.Generator, paths: Array, more: float) -> Array:
     noisy[:, MOVED] += own_iod * rng.standard_normal(own_iod.shape, np.float32)
     noisy[:, NOISE] *= np.float32((1 + more**2) ** 0.5)
     return noisy
+
+
+def _told(paths: Array, times: float) -> Array:
+    """The same motion with errors told so many times as large: what flow believes of its errors differs from camera to
+    camera, and by it alone footage could be told from portraits.
+    """
+    told = paths.copy()
+    told[:, NOISE] *= np.float32(times)
+    return told
 
 
 def _label(labels: Array, times_s: NDArray[np.float64], expression: Expression) -> None:

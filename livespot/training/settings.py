@@ -70,6 +70,7 @@ class PastingSettings(_Settings):
     mirrored: Share
     noisy: Share
     noise: tuple[Positive, Positive]
+    told_noise: tuple[Positive, Positive]
     livelier: tuple[Positive, Positive]
     silenced: Share
     unlabelled_weight: Share

@@ -65,7 +65,7 @@ def drawn(step: int, seed: int = 0, settings: PastingSettings = SETTINGS, of: Ma
 def one_of(settings: PastingSettings = SETTINGS, **shares: float | tuple[float, float]) -> PastingSettings:
     """The settings with these alone."""
     others = dict.fromkeys(("expressive", "neutral", "clip", "mixed", "mirrored", "noisy", "silenced"), 0.0)
-    return settings.model_copy(update={"livelier": (1.0, 1.0)} | others | shares)
+    return settings.model_copy(update={"livelier": (1.0, 1.0), "told_noise": (1.0, 1.0)} | others | shares)
 
 
 def test_at_the_apex_the_regions_have_moved_as_the_face_answers_and_outside_not_at_all() -> None:
@@ -151,6 +151,16 @@ def test_a_short_clip_is_played_forth_and_back() -> None:
 def test_kinds_that_were_not_recorded_have_no_share() -> None:
     of = Material({"neutral": MATERIAL.bases["neutral"]}, [answer()])
     assert drawn(0, of=of).labels.any()
+
+
+def test_errors_may_be_told_otherwise_than_they_are_and_nothing_else_changes() -> None:
+    of = Material({"neutral": [base("neutral", 2000)]}, [answer()])
+    settings = one_of(neutral=1.0, pauses=(1000.0, 1000.0))
+    plain = drawn(0, settings=settings, of=of).paths
+    told = drawn(0, settings=settings.model_copy(update={"told_noise": (0.5, 0.5)}), of=of).paths
+    np.testing.assert_allclose(told[:, NOISE], 0.5 * plain[:, NOISE])
+    others = np.delete(np.arange(plain.shape[1]), np.arange(plain.shape[1])[NOISE])
+    np.testing.assert_array_equal(told[:, others], plain[:, others])
 
 
 def test_noise_grows_as_the_errors_that_are_told() -> None:

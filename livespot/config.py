@@ -184,6 +184,15 @@ class MetricsSettings(_Model):
     """Let other machines read them: whose cameras run, and how many expressions were seen."""
 
 
+class RecordSettings(_Model):
+    """Recording what is published to disk."""
+
+    folder: Path | None = None
+    """Where each start makes a file of its own; nothing is recorded where left out."""
+    scores: bool = False
+    """Record the scores of every frame as well; they are then published, too."""
+
+
 class Settings(_Model):
     """Everything `livespot run` and `livespot spot` can be told."""
 
@@ -196,6 +205,7 @@ class Settings(_Model):
     decode: DecodeSettings = DecodeSettings()
     publish: PublishSettings = PublishSettings()
     metrics: MetricsSettings = MetricsSettings()
+    record: RecordSettings = RecordSettings()
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from livespot.config import PublishSettings
+from livespot.config import PublishSettings, RecordSettings
 from livespot.meter import Meter
 from livespot.overlay import Overlay, Window
 from livespot.pipeline import Pipeline, Step
@@ -26,8 +26,9 @@ class Turn:
     meter: Meter
 
 
-def publisher_of(settings: PublishSettings) -> Publisher:
+def publisher_of(settings: PublishSettings, record: RecordSettings | None = None) -> Publisher:
     """The publisher that settings ask for; not opened yet."""
+    record = record or RecordSettings()
     return Publisher(
         settings.endpoint,
         settings.heartbeat_s,
@@ -37,6 +38,8 @@ def publisher_of(settings: PublishSettings) -> Publisher:
         key=settings.key,
         allowed_keys=settings.allowed_keys,
         insecure=settings.insecure,
+        record=record.folder,
+        record_scores=record.scores,
     )
 
 
@@ -58,7 +61,7 @@ def serve(
         messages = [publisher.publish(record) for step in steps for record in step.told]
         if scores:
             messages += [publisher.publish(record) for step in steps for record in step.scores]
-        publisher.heartbeat()
+        messages += publisher.heartbeat()
         now_s = time.monotonic()
         for step in steps:
             meter.count(step, now_s)

@@ -29,7 +29,7 @@ def test_a_source_may_be_a_number_or_an_address_alone() -> None:
         (
             {"decod": {}},
             "decod, given as a dict, is no setting; allowed here: "
-            "align, capture, decode, infer, method, motion, publish, sources",
+            "align, capture, decode, infer, method, metrics, motion, publish, record, sources",
         ),
         ({"publish": {"user_password": "hunter2"}}, "publish.user_password, given as a str, is no setting"),
         ({"infer": {"thread": 2}}, "infer.thread, given as 2, is no setting; allowed here: engine, model, threads"),

@@ -58,6 +58,11 @@ MaxFacesOption = Annotated[int | None, typer.Option(help="Faces followed at once
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, words on standard error.")]
 PlotOption = Annotated[Path | None, typer.Option("--plot", help="Draw scores and events: .png, .svg or .pdf.")]
 
+RecordOption = Annotated[
+    Path | None,
+    typer.Option("--record", metavar="DIR", help="Record events, gaps and states in a new file there."),
+]
+
 
 def examples(*lines: str) -> str:
     """The end of a command's help. An empty line is where rich breaks the line."""

@@ -19,6 +19,7 @@ from livespot.cli.common import (
     MethodOption,
     ModelOption,
     PlotOption,
+    RecordOption,
     SetOption,
     SourceOption,
     check_output,
@@ -30,7 +31,7 @@ from livespot.cli.common import (
     print_json,
     progress_bars,
 )
-from livespot.cli.words import report, status_line, tell
+from livespot.cli.words import report, status_line, tell, tell_recording
 from livespot.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ commands = typer.Typer()
     epilog=examples(
         "livespot run --source 0 --show",
         "livespot run -s rtsp://10.0.0.7/main -s rtsp://10.0.0.8/main",
+        "livespot run --source 0 --record recordings",
         "livespot run --source 0 --method motion",
         "livespot run --source 0 --metrics 127.0.0.1:9464",
         "livespot run --config configs/live.yaml --json",
@@ -65,6 +67,7 @@ def run(
     ] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Publish the scores of every frame as well.")] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let other machines connect without a key.")] = False,
+    record: RecordOption = None,
     show: Annotated[bool, typer.Option("--show", help="A window with face, crop, scores and events.")] = False,
     duration: Annotated[float | None, typer.Option(min=0, help="End after so many seconds.")] = None,
     as_json: JsonOption = False,
@@ -81,6 +84,7 @@ def run(
         "publish.insecure": insecure or None,
         "metrics.endpoint": metrics,
         "metrics.insecure": insecure or None,
+        "record.folder": record,
     }
     chosen = chosen_settings(config_file, flags, settings)
     if not chosen.sources:
@@ -96,7 +100,7 @@ def run(
     sources = [open_source(one, chosen.capture) for one in unique_names(chosen.sources)]
     publish, meter, exporter = chosen.publish, Meter(), exporter_of(chosen.metrics)
     with ExitStack() as stack:
-        publisher = stack.enter_context(publisher_of(publish))
+        publisher = stack.enter_context(publisher_of(publish, chosen.record))
         if exporter:
             stack.enter_context(exporter)
         scorer = stack.enter_context(scoring(chosen))
@@ -109,7 +113,7 @@ def run(
             err.print(f"metrics for Prometheus at [bold]{escape(exporter.url)}[/]", soft_wrap=True)
         stack.enter_context(Measuring(meter, pipeline, publisher, exporter))
         status = stack.enter_context(status_line(as_json))
-        for turn in serve(pipeline, publisher, publish.scores, duration, meter):
+        for turn in serve(pipeline, publisher, publish.scores or chosen.record.scores, duration, meter):
             for message in turn.messages:
                 tell(message, as_json)
             status(turn.meter, pipeline.dropped)
@@ -117,6 +121,7 @@ def run(
                 pipeline.stop()
     counts = (counted(meter.frames, "frame"), counted(meter.events, "event"), counted(meter.gaps, "gap"))
     err.print(f"{', '.join(counts)}, {counted(pipeline.dropped, 'frame')} dropped")
+    tell_recording(publisher.recording)
 
 
 @commands.command(
@@ -205,6 +210,7 @@ def demo(
     method: MethodOption = None,
     model: ModelOption = None,
     engine: EngineOption = None,
+    record: RecordOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Watch a virtual camera whose face moves at known times, and compare. No camera, no GPU."""
@@ -223,7 +229,7 @@ def demo(
     camera = VirtualCamera(portrait or ASTRONAUT, seed=seed, seconds=seconds)
     findings = Findings()
     with ExitStack() as stack:
-        publisher = stack.enter_context(Publisher(chosen.publish.endpoint, HEARTBEAT_S))
+        publisher = stack.enter_context(Publisher(chosen.publish.endpoint, HEARTBEAT_S, record=record))
         scorer = stack.enter_context(scoring(chosen))
         pipeline = stack.enter_context(Pipeline(chosen, [camera], scorer))
         stack.enter_context(stopping_on_signals(pipeline))
@@ -251,6 +257,7 @@ def demo(
         out.print(
             f"{hits} of {len(truth)} spotted, {counted(alarms, 'false alarm')}; timeline: {escape(str(out_file))}"
         )
+    tell_recording(publisher.recording)
 
 
 @commands.command(epilog=examples("livespot doctor", "livespot doctor --json"))

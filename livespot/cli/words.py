@@ -12,6 +12,7 @@ from livespot.cli.common import counted, err, out, print_json
 
 if TYPE_CHECKING:
     from livespot.meter import Meter
+    from livespot.publish.messages import Recording
     from livespot.spotting import Findings
 
 
@@ -71,6 +72,15 @@ def report(findings: "Findings", as_json: bool) -> None:
         )
     for note in findings.notes:
         err.print(f"[yellow]{escape(note)}[/]")
+
+
+def tell_recording(recording: "Recording | None") -> None:
+    """Where it is, and what is not in it."""
+    if recording:
+        err.print(f"recorded in {escape(str(recording.file))}", highlight=False, soft_wrap=True)
+    if recording and recording.lost:
+        reason = f": {escape(recording.error)}" if recording.error else ""
+        err.print(f"[red]{counted(recording.lost, 'message')} could not be recorded[/]{reason}", soft_wrap=True)
 
 
 @contextmanager

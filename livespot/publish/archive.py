@@ -1,13 +1,14 @@
 """What is kept for those who come late: the last messages of each topic, open events, the state of every source.
 
 It knows no socket and no clock. All that it holds is bounded: `keep` messages a topic, and there are as many topics as
-sources have kinds.
+sources have kinds. What is older is looked for in the recording, where there is one.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 from livespot.publish.messages import Kind, Message
 
@@ -52,6 +53,21 @@ class Replay:
     """Where to go on, where not all fitted."""
 
 
+class Recorded(Protocol):
+    """Where messages are found that are kept here no more."""
+
+    def first(self, stream: str, kind: str) -> int | None:
+        """Number of the first message of a topic that is recorded; None where there is none."""
+
+    def find(self, stream: str, kind: str, first: int, end: int) -> tuple[int, list[bytes]]:
+        """Messages of a topic from `first` on and before `end`, up to the next hole, as many as fit into one answer;
+        the number of the first of them, which is `end` where there are none."""
+
+    def since(self, stream: str, kind: str, utc_s: float, end: int) -> int | None:
+        """Number before `end` of the first message of a topic that was published at `utc_s` or later, or `end`. None
+        where the oldest that is recorded is no older, or none before `end` is."""
+
+
 @dataclass
 class _Topic:
     ring: deque[tuple[float, bytes]]
@@ -68,9 +84,11 @@ class _Topic:
 class Archive:
     """Takes in what is sent, gives what is asked for."""
 
-    def __init__(self, keep: int) -> None:
+    def __init__(self, keep: int, recorded: Recorded | None = None) -> None:
+        """`keep` messages of each topic; older ones are looked for where they are `recorded`."""
         self.metrics: Message | None = None
         """What the run measured of itself, a moment ago; replaced as a whole, by whichever thread measures."""
+        self._recorded = recorded
         self._topics: dict[tuple[str, str], _Topic] = defaultdict(lambda: _Topic(deque(maxlen=keep)))
         self._last: dict[bytes, bytes] = {}
 
@@ -95,7 +113,7 @@ class Archive:
 
     def topics(self) -> dict[tuple[str, str], Topic]:
         """The numbers of every topic, by stream and kind."""
-        return {name: Topic(one.kept, one.next) for name, one in self._topics.items()}
+        return {name: Topic(self._kept(*name, one), one.next) for name, one in self._topics.items()}
 
     def state(self) -> list[bytes]:
         """The last message of every source's status, then of every event that is open."""
@@ -106,8 +124,8 @@ class Archive:
         """Messages `first` to `last` (inclusive; left out, all) of a topic, as far as they are kept and fit."""
         one = self._topics.get((stream, kind)) or _Topic(deque())
         end = one.next if last is None else min(last + 1, one.next)
-        begin = max(first, one.kept)
-        contents = _fitting(islice(one.ring, begin - one.kept, max(end, begin) - one.kept))
+        begin, kept = self._from(stream, kind, first, end)
+        contents = _fitting(kept)
         missing = (first, min(begin, end) - 1) if first < min(begin, end) else None
         resume = begin + len(contents)
         return Replay(min(begin, one.next), contents, missing, resume if resume < end else None)
@@ -117,7 +135,26 @@ class Archive:
         told as missing, since nobody knows any more when they were."""
         one = self._topics.get((stream, kind)) or _Topic(deque())
         older = sum(1 for kept_s, _ in one.ring if kept_s < utc_s)
-        return self.replay(stream, kind, one.kept + older if older else 0, last)
+        first = one.kept + older if older else None
+        if self._recorded and not older:
+            first = self._recorded.since(stream, kind, utc_s, one.kept)
+        return self.replay(stream, kind, first or 0, last)
+
+    def _from(self, stream: str, kind: str, first: int, end: int) -> tuple[int, Iterable[bytes]]:
+        """Messages from `first` on and before `end`, some at least where there are any; the first one's number."""
+        one = self._topics.get((stream, kind)) or _Topic(deque())
+        older = min(one.kept, end)
+        if self._recorded and first < older:
+            begin, contents = self._recorded.find(stream, kind, first, older)
+            if contents:
+                return begin, contents
+        begin = max(first, one.kept)
+        return begin, (content for _, content in islice(one.ring, begin - one.kept, max(end, begin) - one.kept))
+
+    def _kept(self, stream: str, kind: str, one: _Topic) -> int:
+        """The first number that can be replayed."""
+        recorded = self._recorded.first(stream, kind) if self._recorded else None
+        return one.kept if recorded is None else min(recorded, one.kept)
 
     def _keep_open(self, one: _Topic, message: Message, content: bytes) -> None:
         one.open.pop(message["id"], None)
@@ -127,10 +164,10 @@ class Archive:
                 del one.open[next(iter(one.open))]
 
 
-def _fitting(kept: Iterator[tuple[float, bytes]]) -> list[bytes]:
+def _fitting(kept: Iterable[bytes]) -> list[bytes]:
     contents: list[bytes] = []
     left = MAX_REPLAY_BYTES
-    for _, content in kept:
+    for content in kept:
         left -= len(content)
         if contents and (left < 0 or len(contents) == MAX_REPLAY_MESSAGES):
             break

@@ -1,4 +1,4 @@
-"""The thread that owns the publisher's sockets: it sends what it is handed and answers those who ask.
+"""The thread that owns the publisher's sockets: it records and sends what it is handed and answers those who ask.
 
 The pipeline hands over and goes on: what peers do to the sockets costs this thread time, never the pipeline. Each turn
 sends first; then peers have their share, which is bounded, and a pause, so that a flood of requests cannot take the
@@ -20,7 +20,11 @@ from livespot.publish.archive import Archive, Sent
 from livespot.publish.encoding import Encode
 from livespot.publish.keys import Guard
 from livespot.publish.messages import Message, Moment
+from livespot.publish.recorder import Recorder
 from livespot.publish.requests import Answers
+
+SEND_AT_ONCE = 500
+"""So many are recorded together, before the first of them is sent."""
 
 WAITING_MESSAGES = 10_000
 """More than this thread could send in half a second: beyond it the newest are lost, which `seq` shows."""
@@ -68,12 +72,15 @@ class Sockets:
 class Desk:
     """Sends, keeps and answers until it is told to stop; then it sends what waits, and closes its sockets."""
 
-    def __init__(self, sockets: "Sockets", archive: Archive, encode: Encode, answers: Answers) -> None:
-        """From `start` on the sockets are the desk's."""
+    def __init__(
+        self, sockets: "Sockets", archive: Archive, encode: Encode, answers: Answers, recorder: Recorder | None = None
+    ) -> None:
+        """From `start` on the sockets and the recorder are the desk's."""
         self.error: Exception | None = None
         """What ended the thread before its time."""
         self._sockets, self._pub, self._router = sockets, sockets.pub, sockets.router
         self._archive, self._encode, self._answers = archive, encode, answers
+        self._recorder = recorder
         self._waiting: deque[Unsent] = deque()
         self._stopping = False
         self._peers_from_s = 0.0
@@ -107,7 +114,7 @@ class Desk:
                 self._bell.send(b"\0")
 
     def stop(self) -> None:
-        """Wait until all that was handed over is in the sockets' hands and they are closed."""
+        """Wait until all that was handed over is recorded and in the sockets' hands, and all is closed."""
         self._stopping = True
         self.ring()
         self._thread.join()
@@ -123,13 +130,14 @@ class Desk:
             for one in (self._pub, self._router, self._sockets.zap, self._ear):
                 if one is not None:
                     one.close()
+            if self._recorder:
+                self._recorder.close()
 
     def _turn(self) -> None:
         ready = self._poll()
         if self._ear.fileno() in ready:
             self._ear.recv(4096)
-        while self._waiting:
-            self._send(self._waiting.popleft())
+        self._send_waiting()
         if self._sockets.guard:
             self._watch(self._sockets.guard)
         if self._pub in ready:
@@ -148,10 +156,20 @@ class Desk:
         readable, _, _ = zmq.select(asked, [], [], max(pause_s, 0.001) if pause_s > 0 else IDLE_S)
         return readable
 
-    def _send(self, unsent: Unsent) -> None:
-        content = self._encode(unsent.message)
-        self._archive.push(Sent(unsent.topic, content, unsent.message, unsent.utc_s))
-        self._pub.send_multipart((unsent.topic, content))
+    def _send_waiting(self) -> None:
+        """What is recorded is recorded first: whoever has heard of something finds it in the file."""
+        while some := [self._waiting.popleft() for _ in range(min(len(self._waiting), SEND_AT_ONCE))]:
+            batch = [Sent(one.topic, self._encode(one.message), one.message, one.utc_s) for one in some]
+            if self._recorder:
+                self._recorder.write(batch)
+            for sent in batch:
+                self._send(sent)
+        if self._recorder:
+            self._recorder.write(())
+
+    def _send(self, sent: Sent) -> None:
+        self._archive.push(sent)
+        self._pub.send_multipart((sent.topic, sent.content))
 
     def _welcome(self) -> None:
         """Send the last status and heartbeat to who has come; others hear them again and know them by their number."""

@@ -210,7 +210,7 @@ class Follower:
             topic.past = None
         for message in messages:
             topic.order.push(message)
-        resumed = head["resume"] is not None and head["resume"] > topic.order.next
+        resumed = head["resume"] is not None and head["resume"] > request.get("first", -1)  # it gets on
         self._tell(topic, topic.order.settle(head["resume"] if resumed else request["last"] + 1))
         self._advance(topic, now_s)
 

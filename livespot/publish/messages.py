@@ -49,6 +49,27 @@ class Moment:
         return cls(time.monotonic(), time.time())
 
 
+@dataclass(frozen=True)
+class Recording:
+    """How the recording of a publisher's messages goes."""
+
+    file: Path
+    error: str = ""
+    """Why the file cannot be written now; empty where it can."""
+    waiting: int = 0
+    """Messages that wait until it can."""
+    lost: int = 0
+    """Messages given up since too many waited: they are not in the file and never will be."""
+    failures: int = 0
+    """How often writing failed after it had gone well."""
+
+    @property
+    def in_words(self) -> str:
+        """For people, without the folder's name: strangers may hear it."""
+        told = f"nothing is recorded: {self.error}" if self.error else f"recording to {self.file.name}"
+        return f"{told}; {self.lost} messages are lost to it" if self.lost else told
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of every message."""
     content: dict[str, Any] = json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
@@ -71,7 +92,13 @@ def body(record: Record, now: Moment) -> Message:
     return _header(record.source, "status", record.t_s) | _status(record)
 
 
-def heartbeat(uptime_s: float, interval_s: float, following: Mapping[str, Mapping[str, int]], requests: str) -> Message:
+def heartbeat(
+    uptime_s: float,
+    interval_s: float,
+    following: Mapping[str, Mapping[str, int]],
+    requests: str,
+    recording: Recording | None = None,
+) -> Message:
     """Body of the message that says livespot is alive; the next one is due in `interval_s`.
 
     `following` is the number of the next message by stream and kind, `requests` the endpoint that answers questions.
@@ -81,6 +108,7 @@ def heartbeat(uptime_s: float, interval_s: float, following: Mapping[str, Mappin
         "interval_s": interval_s,
         "next": {stream: dict(numbers) for stream, numbers in following.items()},
         "requests": requests,
+        "recording": _recording(recording) if recording else None,
     }
 
 
@@ -197,6 +225,10 @@ def _source(source: SourceMetrics) -> Message:
 
 def _spread(took: Spread) -> Message:
     return {"p50": _microseconds(took.p50_s), "p95": _microseconds(took.p95_s), "p99": _microseconds(took.p99_s)}
+
+
+def _recording(recording: Recording) -> Message:
+    return {"error": recording.error, "waiting": recording.waiting, "lost": recording.lost}
 
 
 def _microseconds(value: float) -> float:

@@ -18,8 +18,10 @@ from livespot.publish.archive import Archive
 from livespot.publish.desk import Desk, Sockets, Unsent
 from livespot.publish.encoding import Encoding, encoder
 from livespot.publish.keys import ZAP, Guard
-from livespot.publish.messages import Message, Moment, Record
+from livespot.publish.messages import OWN_STREAM, Message, Moment, Record, Recording
+from livespot.publish.recorder import Recorder
 from livespot.publish.requests import MAX_REQUEST_BYTES, Answers
+from livespot.records import State, Status
 
 KEEP_MESSAGES = 10_000
 """Of each topic, for replay: about 7 MB of events."""
@@ -72,6 +74,8 @@ class Publisher:
         key: Path | None = None,
         allowed_keys: Path | None = None,
         insecure: bool = False,
+        record: Path | None = None,
+        record_scores: bool = False,
     ) -> None:
         """`endpoint`: tcp://address:port or ipc://path; port * takes a free one. Nothing is opened yet.
 
@@ -79,6 +83,9 @@ class Publisher:
         replayed. With a `key`, a secret file of `livespot keygen`, all is encrypted, and only those can connect whose
         public keys lie in the directory `allowed_keys`. Without one, other machines can connect only where `insecure`
         says that they may.
+
+        With `record`, a folder, every event, gap and status is in a file there before it is sent, scores too where
+        `record_scores` is set; what is kept no more is then replayed from the file.
         """
         self.endpoint = endpoint
         """Where to connect to; once entered, with the port that was taken."""
@@ -88,24 +95,30 @@ class Publisher:
         self._keep = keep
         self._encoding: Encoding = encoding
         self._key, self._allowed_keys, self._insecure = key, allowed_keys, insecure
+        self._record, self._record_scores = record, record_scores
         self._desk: Desk | None = None
 
     def __enter__(self) -> "Publisher":
-        """Raises PublishError where an endpoint cannot be bound, or a key cannot be used."""
+        """Raises PublishError where an endpoint cannot be bound, a key not be used or a recording not be made."""
         encode = encoder(self._encoding)
         endpoints.check(self.endpoint)
         self._guard = Guard(self._key, self._allowed_keys) if self._key else None
         self._id = uuid.uuid4().hex
+        self._recorder: Recorder | None = None
+        self._told: Recording | None = None
+        """What was last published of the recording."""
         self._next: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._opened_s = self._heartbeat_due_s = time.monotonic()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             sockets = self._open()
+            if self._record:
+                self._recorder = Recorder(self._record, self._id, encode, self._record_scores)
         except BaseException:
             self._context.destroy(linger=0)
             raise
-        self._archive = Archive(self._keep)
-        self._desk = Desk(sockets, self._archive, encode, Answers(self._id, encode))
+        self._archive = Archive(self._keep, self._recorder)
+        self._desk = Desk(sockets, self._archive, encode, Answers(self._id, encode), self._recorder)
         self._desk.start()
         self.heartbeat()  # kept for new subscribers: it says where to ask
         return self
@@ -118,21 +131,38 @@ class Publisher:
             self._desk = None
             self._context.destroy(linger=LINGER_MS)  # a socket that was left open would keep `term` waiting for ever
 
+    @property
+    def recording(self) -> Recording | None:
+        """How recording goes, or went; None where nothing is recorded."""
+        return self._recorder.state if self._recorder else None
+
     def publish(self, record: Record) -> Message:
         """Publish one record, with the clocks read now; the message, which is sent with the next heartbeat or soon."""
         now = Moment.now()
         return self._send(messages.body(record, now), now)
 
-    def heartbeat(self) -> None:
+    def heartbeat(self) -> list[Message]:
         """Publish a heartbeat if one is due, and send at once all that was published: for every turn of the loop, with
-        or without frames."""
+        or without frames. The status messages that had to be published besides, of how recording goes."""
         now = Moment.now()
+        uptime_s = now.monotonic_s - self._opened_s
+        notices = self._tell_recording(uptime_s)
         if now.monotonic_s >= self._heartbeat_due_s:
             self._heartbeat_due_s = now.monotonic_s + self._heartbeat_s
-            uptime_s = now.monotonic_s - self._opened_s
-            self._send(messages.heartbeat(uptime_s, self._heartbeat_s, self._next, self.requests or ""), now)
+            told = messages.heartbeat(uptime_s, self._heartbeat_s, self._next, self.requests or "", self.recording)
+            self._send(told, now)
         if self._desk:
             self._desk.ring()
+        return notices
+
+    def _tell_recording(self, uptime_s: float) -> list[Message]:
+        """A status where recording has begun, cannot go on, goes on again, or has lost something."""
+        now, before = self.recording, self._told
+        if now is None or (before and (not before.error, not before.lost) == (not now.error, not now.lost)):
+            return []
+        self._told = now
+        state: State = "stalled" if now.error else "running"
+        return [self.publish(Status(OWN_STREAM, state, uptime_s, now.in_words, stalls=now.failures))]
 
     @property
     def waiting(self) -> int:

@@ -13,7 +13,8 @@ from tests.publish.examples import CLOSE, LOST_FACE, LOST_FRAMES, OPEN, RECORDS,
 
 NOW = Moment(monotonic_s=1000.25, utc_s=1_800_000_000.5)
 
-ADDED_WITHIN_V1 = {"regions", "next", "requests", "reconnects", "reconnects_per_hour", "stalls", "stalls_per_hour"}
+ADDED_WITHIN_V1 = {"regions", "next", "recording", "requests", "reconnects", "stalls"}
+ADDED_WITHIN_V1 |= {"reconnects_per_hour", "stalls_per_hour"}
 """Fields that older publishers leave out."""
 
 BODIES = [messages.body(record, NOW) for record in RECORDS] + [

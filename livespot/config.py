@@ -95,6 +95,12 @@ class InferSettings(_Model):
     needs an ONNX Runtime with CUDA; onnx runs everywhere."""
     threads: int = Field(default=1, ge=1, le=64)
     """Of ONNX Runtime. Threads of one inference. One leaves the other cores to capture and alignment."""
+    gather_ms: Annotated[float, Field(ge=0, le=50)] = 2.0
+    """On a GPU, the clips of one camera wait so long for those of the others, to be scored in one batch; with one
+    camera, or once all have come, nothing waits. On the CPU a batch costs as much as its clips: there nothing waits."""
+    processes: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Cameras are shared out among so many processes, each with an engine of its own: Python uses little more than one
+    core in each. Left out, one for every three cameras, and no more than there are cores; one with a GPU."""
 
 
 Method = Literal["motion", "network", "both", "zhang2020", "mdmo"]

@@ -81,6 +81,11 @@ class ChosenScorer:
         """What runs, and where: "yap2022 on ONNX Runtime CPU, 1 thread"."""
         return self._opened.name
 
+    @property
+    def gathers(self) -> bool:
+        """Whether a batch pays on the engine that was chosen."""
+        return self._opened.gathers
+
     def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """As the engine that was chosen does."""
         return self._opened.score(inputs)

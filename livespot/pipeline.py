@@ -8,22 +8,22 @@ A source has two threads, so that reading, tracking and scoring overlap; all els
 What a method takes of a face and decides is in `methods`: motion of the skin, or normalise, buffer and decode.
 
 Only the first hand-over may drop frames, and only of live sources. The second holds a few: it is there to overlap.
+One step of each source that has news makes one batch: the busier the engine, the more gather while it works.
 """
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from livespot.align import Aligner
+from livespot.batching import Batcher, Holes, Judged, Missed
 from livespot.capture.camera import Camera
 from livespot.capture.handover import HandOver, LiveHandOver
 from livespot.capture.source import Source
@@ -42,6 +42,9 @@ FACE_QUEUE_FRAMES = 4
 
 TICK_S = 0.1
 """The pipeline gives a turn to whoever iterates it at least this often, also when no camera delivers."""
+
+Turn: TypeAlias = AbstractContextManager[Any, Any]
+"""Held by a thread while it works."""
 
 Told: TypeAlias = Event | Gap | Status
 Found: TypeAlias = tuple[Frame | None, list[Face | Gap | Status], tuple[float, ...]]
@@ -86,21 +89,32 @@ class Pipeline:
     A context manager: entering loads the models; the sources are opened when iteration begins. An empty list is a
     turn without news. Cameras and streams open beside each other and are waited for, for ever. Raises SourceError when
     iteration begins for another source that cannot be opened; for one that fails later only after the others ended.
+    EngineError where the network failed for long; a shorter failure is told as a gap of reason not_scored.
     """
 
-    def __init__(self, settings: Settings, sources: Sequence[Source | Camera], scorer: Scorer | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Sequence[Source | Camera],
+        scorer: Scorer | None = None,
+        by_turns: bool = False,
+    ) -> None:
         """`scorer` is entered already, and stays open; methods without a network need none.
 
-        Raises ValueError where a method with one is given none.
+        `by_turns`, threads work one after the other instead of wresting Python's lock from each other at every array:
+        less work in all, for where other processes have use for the other cores.
+        Raises ValueError where a method with a network is given no scorer.
         """
         example = watched(settings, scorer, source="", face=0)
         self.thresholds = example.thresholds
         """Thresholds of micro and macro in force."""
         self.delay_s = example.delay_s
         """How much earlier than the frame that brings them smoothed scores belong."""
-        self._scorer = scorer
+        self._batcher = Batcher(scorer) if scorer is not None else None
+        self._gather_s = settings.infer.gather_ms / 1000 if scorer is not None and scorer.gathers else 0.0
         self._ready = threading.Condition()
-        self._streams = [_Stream(source, settings, scorer, self._ready) for source in sources]
+        self._turn: Turn = threading.Lock() if by_turns else nullcontext()
+        self._streams = [_Stream(source, settings, scorer, self._ready, self._turn) for source in sources]
         self.stopped = False
         """Whether `stop` was called."""
 
@@ -144,45 +158,49 @@ class Pipeline:
                 self._wait(watched)
                 taken_s = time.monotonic()
                 begun = [(stream, step) for stream in watched if (step := stream.take()) is not None]
-                clips = [stream.clips(step) for stream, step in begun]
-                cut_s = time.monotonic()
-                scores = iter(self._score(list(chain.from_iterable(clips))))
-                passed_s = taken_s, cut_s, time.monotonic()
-                yield [
-                    stream.decode(step, list(islice(scores, len(own))), passed_s)
-                    for (stream, step), own in zip(begun, clips, strict=True)
-                ]
+                yield self._finished(begun, taken_s)
                 if self.stopped:
                     for stream in watched:
                         stream.stop()
         self._raise_failures()
 
     def _wait(self, watched: Sequence["_Stream"]) -> None:
+        """For the first news, and then, where a batch pays, a moment for those of the others."""
         with self._ready:
-            self._ready.wait_for(lambda: any(stream.has_news for stream in watched), TICK_S)
+            first = self._ready.wait_for(lambda: any(stream.has_news for stream in watched), TICK_S)
+            if first and self._gather_s and len(watched) > 1:
+                self._ready.wait_for(lambda: all(stream.has_news for stream in watched), self._gather_s)
 
-    def _score(self, clips: list[Clip]) -> list[Scores]:
-        if not clips or self._scorer is None:
-            return []
-        return [
-            Scores(
-                float(micro), float(macro), clip.face, clip.source, clip.index, clip.t_s, clip.arrival_s,
-                clip.lookahead_s,
-            )
-            for clip, (micro, macro) in zip(clips, self._scorer.score(_batch(clips)), strict=True)
-        ]  # fmt: skip
+    def _finished(self, begun: Sequence[tuple["_Stream", Step]], taken_s: float) -> list[Step]:
+        """The steps with all that their frames lead to, scored in one batch."""
+        with self._turn:
+            clips = [stream.clips(step) for stream, step in begun]
+            cut_s = time.monotonic()
+            judged = iter(self._batcher.score(list(chain.from_iterable(clips))) if self._batcher else ())
+            passed_s = taken_s, cut_s, time.monotonic()
+            return [
+                stream.decode(step, list(islice(judged, len(own))), passed_s)
+                for (stream, step), own in zip(begun, clips, strict=True)
+            ]
 
     def _raise_failures(self) -> None:
         failures = [stream.failure for stream in self._streams if stream.failure is not None]
         if failures:
             raise SourceError("\n".join(str(failure) for failure in failures)) from failures[0]
+        if self._batcher is not None:
+            self._batcher.give_up()
 
 
 class _Stream:
     """One source on its way: its two threads, and for each face what remembers."""
 
     def __init__(
-        self, source: Source | Camera, settings: Settings, scorer: Scorer | None, ready: threading.Condition
+        self,
+        source: Source | Camera,
+        settings: Settings,
+        scorer: Scorer | None,
+        ready: threading.Condition,
+        turn: Turn,
     ) -> None:
         self.aligner = Aligner(settings.align, source.name)
         self.source = source
@@ -191,7 +209,10 @@ class _Stream:
         self._settings = settings
         self._scorer = scorer
         self._ready = ready
+        self._turn = turn
         self._faces: dict[int, Watched] = {}
+        self._holes = Holes()
+        self._scored = True
         self._frames: HandOver[Frame | Gap | Status] | LiveHandOver | None = None
         self._status = Status(source.name, "connecting", 0.0)
         self._now_s = 0.0
@@ -200,7 +221,7 @@ class _Stream:
         with ExitStack() as opening:
             frames = self._reader()
             opening.enter_context(frames)
-            tracked = _track(frames, self.aligner)
+            tracked = _track(frames, self.aligner, self._turn)
             name = f"livespot-track-{self.source.name}"
             self._found = opening.enter_context(HandOver(tracked, FACE_QUEUE_FRAMES, self._ready, name))
             self._frames = frames  # last: whoever asks for the load in another thread finds both
@@ -247,16 +268,19 @@ class _Stream:
         """Take in the faces of a step; what is to be scored."""
         return [clip for face in step.faces for clip in self._of(face.face).clips(face)]
 
-    def decode(self, step: Step, scores: Sequence[Scores], passed_s: tuple[float, ...] = ()) -> Step:
-        """The step with the scores of its faces and the events that they decide. `passed_s`: of `Step`, the loop's."""
-        by_face = {item.face: item for item in scores}
+    def decode(self, step: Step, judged: Sequence[Judged], passed_s: tuple[float, ...] = ()) -> Step:
+        """The step with the scores of its faces, the events that they decide, and what could not be scored.
+
+        `passed_s`: of `Step`, the loop's.
+        """
+        by_face = {item.face: item for item in judged if isinstance(item, Scores)}
         decided = [self._of(face.face).decide(by_face.get(face.face)) for face in step.faces]
         scored = [one for one in decided if one.scores is not None]
         return replace(
             step,
             scores=tuple(one.scores for one in scored if one.scores is not None),
             smoothed=tuple(one.smoothed for one in scored),
-            told=(*step.told, *(event for one in decided for event in one.events)),
+            told=(*step.told, *self._missed(judged), *(event for one in decided for event in one.events)),
             passed_s=(*step.passed_s, *passed_s, time.monotonic()),
         )
 
@@ -264,6 +288,15 @@ class _Stream:
         """A step that only tells what the source is doing."""
         self._status = replace(self._status, state=state, t_s=self._now_s, detail=detail)
         return Step(self.source.name, told=(self._status,))
+
+    def _missed(self, judged: Sequence[Judged]) -> list[Told]:
+        """What is told of scores that failed: at once that they do, and a gap when they come again."""
+        told: list[Told] = [gap for one in judged for gap in self._holes.push(one)]
+        if not judged or self._scored != bool(self._holes):
+            return told
+        self._scored = not self._holes
+        why = next((f"not scored: {one.why}" for one in judged if isinstance(one, Missed)), "")
+        return [*told, *self.says("running", why).told]
 
     def _reader(self) -> HandOver[Frame | Gap | Status] | LiveHandOver:
         capture, name = self._settings.capture, f"livespot-read-{self.source.name}"
@@ -298,7 +331,7 @@ class _Stream:
             return []
         return [event for watched in self._faces.values() for event in watched.interrupt()]
 
-    def _break(self, gap: Gap) -> list[Event]:
+    def _break(self, gap: Gap) -> Sequence[Event | Gap]:
         """A lost face is forgotten. All begin anew where the source was gone for longer than a face may be missed."""
         if gap.face is not None:
             return self._forget([gap.face])
@@ -308,9 +341,9 @@ class _Stream:
             return []
         return [event for watched in self._faces.values() for event in watched.interrupt()]
 
-    def _forget(self, faces: Sequence[int]) -> list[Event]:
+    def _forget(self, faces: Sequence[int]) -> list[Event | Gap]:
         known = [self._faces.pop(face) for face in faces if face in self._faces]
-        return [event for watched in known for event in watched.interrupt()]
+        return [*self._holes.forget(faces), *(event for watched in known for event in watched.interrupt())]
 
     def _of(self, face: int) -> Watched:
         """What remembers for a face; made at its first sight."""
@@ -319,19 +352,13 @@ class _Stream:
         return self._faces[face]
 
 
-def _batch(clips: Sequence[Clip]) -> Mapping[str, NDArray[np.float32]]:
-    """The inputs of several clips as one array each; that of a lone clip is not copied."""
-    if len(clips) == 1:
-        return {name: array[None] for name, array in clips[0].inputs.items()}
-    return {name: np.stack([clip.inputs[name] for clip in clips]) for name in clips[0].inputs}
-
-
-def _track(frames: Iterable[Frame | Gap | Status], aligner: Aligner) -> Iterator[Found]:
+def _track(frames: Iterable[Frame | Gap | Status], aligner: Aligner, turn: Turn) -> Iterator[Found]:
     """Runs in the tracker thread: what the aligner finds in each frame, and what else the source told in its place."""
     for item in with_gaps(frames):
         if isinstance(item, Frame):
             taken_s = time.monotonic()
-            found: list[Face | Gap | Status] = [*aligner.push(item)]
+            with turn:
+                found: list[Face | Gap | Status] = [*aligner.push(item)]
             yield item, found, (taken_s, time.monotonic())
         else:
             yield None, [item], ()

@@ -33,7 +33,7 @@ head (6, as in `Motion`), and how unlike their reference the upper lids are (1).
 ExpressionType: TypeAlias = Literal["micro", "macro"]
 EXPRESSION_TYPES: tuple[ExpressionType, ExpressionType] = ("micro", "macro")
 Phase: TypeAlias = Literal["open", "update", "close"]
-GapReason: TypeAlias = Literal["frames_lost", "frames_dropped", "face_lost", "reconnect", "clock_jump"]
+GapReason: TypeAlias = Literal["frames_lost", "frames_dropped", "face_lost", "reconnect", "clock_jump", "not_scored"]
 State: TypeAlias = Literal["connecting", "running", "stalled", "waiting", "ended"]
 
 

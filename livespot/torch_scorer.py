@@ -67,6 +67,11 @@ class TorchScorer(Described):
         """What runs, and where: "yap2022 on PyTorch 2.13.0, cuda"."""
         return f"{self.metadata.name} on PyTorch {torch.__version__}, {self._device}"
 
+    @property
+    def gathers(self) -> bool:
+        """Whether a batch pays: on the GPU."""
+        return self._device == "cuda"
+
     def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Score N clips, from 1: each input that `clip` asks for as float32 (N, *its shape), by its name.
 

@@ -80,6 +80,7 @@ class MotionScorer:
     clip = ClipSpec()
     calibration = Calibration(cutoff_hz=5.0, micro_threshold=0.25, macro_threshold=0.25)
     name = "motion"
+    gathers = False
 
     def __init__(self, takes_s: float = 0.0) -> None:
         self._takes_s = takes_s

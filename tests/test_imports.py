@@ -12,7 +12,7 @@ LEVELS = (
     {"action_units"},
     {"capture", "align", "normalise", "buffer", "infer", "decode", "publish", "nets", "motion"}
     | {"tables", "plot", "overlay"},
-    {"methods", "torch_scorer", "half", "prometheus"},
+    {"methods", "torch_scorer", "half", "prometheus", "batching"},
     {"pipeline", "evaluation", "synth", "export", "engines"},
     {"datasets", "meter"},
     {"training", "doctor", "live", "measuring", "spotting"},

@@ -28,6 +28,10 @@ class Scorer(Protocol):
     def name(self) -> str:
         """What runs, and where: "yap2022 on ONNX Runtime CPU, 1 thread"."""
 
+    @property
+    def gathers(self) -> bool:
+        """Whether many clips at once cost less than one after the other, so that it pays to wait for them: on a GPU."""
+
     def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Score N clips, from 1: each input that `clip` asks for as float32 (N, *its shape), by its name.
 

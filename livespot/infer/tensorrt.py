@@ -80,6 +80,11 @@ class TensorRtScorer:
         batches = ", ".join(map(str, order.batches))
         return f"{network} on TensorRT {order.machine.tensorrt}, {order.machine.gpu}, batches of {batches}"
 
+    @property
+    def gathers(self) -> bool:
+        """A batch pays."""
+        return True
+
     def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Score N clips, from 1: each input that `clip` asks for as float32 (N, *its shape), by its name.
 

@@ -1,0 +1,186 @@
+"""Many cameras in several processes: in one, Python uses little more than one core, however many threads it has.
+
+    cameras 1, 3, 5 -> Pipeline with an engine of its own --+
+                                                            +-> Shards -> Steps without pictures
+    cameras 2, 4, 6 -> Pipeline with an engine of its own --+
+
+Each process reads, aligns, scores and decodes for its cameras, so what goes from process to process is small.
+"""
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from math import ceil
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import TypeAlias
+
+import numpy as np
+
+from livespot.capture.camera import Camera
+from livespot.capture.source import Source
+from livespot.config import NETWORK_METHODS, Settings
+from livespot.engines import ChosenScorer
+from livespot.errors import LivespotError, SourceError
+from livespot.infer import Scorer
+from livespot.pipeline import TICK_S, Pipeline, Step
+from livespot.processes import begin_worker
+
+Make: TypeAlias = Callable[[], Source | Camera]
+"""Makes a source, in the process that is to read it. It is pickled: a function of a module, or a partial of one."""
+
+CAMERAS_EACH = 3
+"""A process is worth its memory for so many cameras."""
+PATIENCE_S = 5.0
+"""A process that was told to end and has not by then is ended."""
+
+NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
+
+
+def processes_for(settings: Settings, cameras: int, scorer: Scorer | None) -> int:
+    """Among how many processes so many cameras are shared out; 1 is none beside this one."""
+    if settings.infer.processes is not None:
+        return min(settings.infer.processes, cameras)
+    if scorer is not None and scorer.gathers:
+        return 1
+    return max(1, min(ceil(cameras / CAMERAS_EACH), len(os.sched_getaffinity(0))))
+
+
+class Shards:
+    """Iterated like a `Pipeline`; the frames of its steps come without pictures.
+
+    A context manager: entering starts the processes. Raises LivespotError where one of them was ended from outside,
+    and what a pipeline raises.
+    """
+
+    def __init__(self, settings: Settings, makes: Sequence[Make], processes: int) -> None:
+        self.stopped = False
+        """Whether `stop` was called."""
+        self._settings = settings
+        self._shares = [makes[first::processes] for first in range(processes)]
+        self._workers: list[_Worker] = []
+
+    @property
+    def dropped(self) -> int:
+        """Frames of live sources dropped so far because the rest was too slow."""
+        return sum(worker.dropped for worker in self._workers)
+
+    def stop(self) -> None:
+        """Ask for the end: no more frames are taken in, what is under way is finished. Any thread may call it."""
+        self.stopped = True
+        for worker in self._workers:
+            worker.stop()
+
+    def __enter__(self) -> "Shards":
+        self._workers = [_Worker(self._settings, share) for share in self._shares]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.end()
+
+    def __iter__(self) -> Iterator[list[Step]]:
+        working = {worker.pipe: worker for worker in self._workers}
+        while working:
+            ready = [working[pipe] for pipe in connection.wait(list(working), TICK_S) if isinstance(pipe, Connection)]
+            yield [step for worker in ready for step in worker.take()]
+            working = {pipe: worker for pipe, worker in working.items() if not worker.ended}
+        failures = [worker.failure for worker in self._workers if worker.failure is not None]
+        if failures:
+            raise SourceError("\n".join(str(failure) for failure in failures)) from failures[0]
+
+
+class _Worker:
+    """One process as it is seen from ours."""
+
+    def __init__(self, settings: Settings, makes: Sequence[Make]) -> None:
+        context = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.dropped = 0
+        self.ended = False
+        self.failure: SourceError | None = None
+        self._sources: dict[str, None] = {}
+        self._process = context.Process(target=_watch, args=(theirs, settings, makes), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def take(self) -> list[Step]:
+        """What it sent. Raises what it raised, but for a source that failed: other processes go on."""
+        try:
+            sent = self.pipe.recv()
+        except (EOFError, ConnectionError):
+            raise LivespotError(
+                f"the process of {', '.join(self._sources) or 'some sources'} was ended from outside, perhaps for want "
+                "of memory: start livespot again; fewer of infer.processes need less"
+            ) from None
+        if isinstance(sent, Exception) and not isinstance(sent, SourceError):
+            raise sent
+        if sent is None or isinstance(sent, SourceError):
+            self.failure, self.ended = sent, True
+            return []
+        self.dropped, steps = sent
+        self._sources.update(dict.fromkeys(step.source for step in steps))
+        return list(steps)
+
+    def stop(self) -> None:
+        """Ask it to finish."""
+        if not self.ended:
+            try:
+                self.pipe.send("stop")
+            except OSError:  # it is gone: whoever takes from it is told
+                self.ended = self.ended or False
+
+    def end(self) -> None:
+        """At once, where it has not ended by itself."""
+        if not self.ended:
+            self._process.kill()
+        self._process.join(PATIENCE_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self.pipe.close()
+
+
+def _watch(pipe: Connection, settings: Settings, makes: Sequence[Make]) -> None:
+    """The work of a process: a pipeline of its own, whose steps are sent."""
+    begin_worker()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # who ends a whole service ends us by ending the one that started us
+    try:
+        _run(pipe, settings, [make() for make in makes])
+    except LivespotError as error:
+        pipe.send(error)
+    except Exception:  # its trace cannot be pickled
+        pipe.send(RuntimeError(traceback.format_exc()))
+    else:
+        pipe.send(None)
+
+
+def _run(pipe: Connection, settings: Settings, sources: Sequence[Source | Camera]) -> None:
+    network = settings.method in NETWORK_METHODS
+    with (
+        ChosenScorer(settings.infer) if network else nullcontext() as scorer,
+        Pipeline(settings, sources, scorer, by_turns=True) as pipeline,
+    ):
+        threading.Thread(target=_stop_when_told, args=(pipe, pipeline), daemon=True).start()
+        for steps in pipeline:
+            pipe.send((pipeline.dropped, [_light(step) for step in steps]))
+
+
+def _light(step: Step) -> Step:
+    """The step without its picture, which is large and not looked at."""
+    return step if step.frame is None else replace(step, frame=replace(step.frame, image=NO_PICTURE))
+
+
+def _stop_when_told(pipe: Connection, pipeline: Pipeline) -> None:
+    try:
+        pipe.recv()
+    except (EOFError, OSError):
+        return
+    pipeline.stop()

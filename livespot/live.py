@@ -15,6 +15,7 @@ from livespot.pipeline import Pipeline, Step
 from livespot.publish.messages import Message
 from livespot.publish.zmq import Publisher
 from livespot.records import Event, Scores, Status
+from livespot.shards import Shards
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def publisher_of(settings: PublishSettings, record: RecordSettings | None = None
 
 
 def serve(
-    pipeline: Pipeline,
+    pipeline: Pipeline | Shards,
     publisher: Publisher,
     scores: bool = False,
     duration_s: float | None = None,
@@ -80,7 +81,7 @@ def serve(
 
 
 @contextmanager
-def stopping_on_signals(pipeline: Pipeline) -> Iterator[None]:
+def stopping_on_signals(pipeline: Pipeline | Shards) -> Iterator[None]:
     """Ctrl-C and SIGTERM ask the pipeline to finish; a second one ends it at once. In the main thread only."""
 
     def restore() -> None:
@@ -106,8 +107,8 @@ def stopping_on_signals(pipeline: Pipeline) -> Iterator[None]:
 class Windows:
     """A window for each source. A context manager, for the main thread."""
 
-    def __init__(self, pipeline: Pipeline, sources: list[str], max_faces: int) -> None:
-        self._overlays = {source: Overlay(pipeline.thresholds, max_faces) for source in sources}
+    def __init__(self, thresholds: tuple[float, float], sources: list[str], max_faces: int) -> None:
+        self._overlays = {source: Overlay(thresholds, max_faces) for source in sources}
         self._stack = ExitStack()
 
     def __enter__(self) -> "Windows":

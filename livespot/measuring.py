@@ -13,6 +13,7 @@ from livespot.meter import Meter
 from livespot.metrics import RunMetrics
 from livespot.pipeline import Pipeline
 from livespot.publish.zmq import Publisher
+from livespot.shards import Shards
 
 if TYPE_CHECKING:
     from livespot.prometheus import Exporter
@@ -27,7 +28,11 @@ class Measuring:
     """
 
     def __init__(
-        self, meter: Meter, pipeline: Pipeline, publisher: Publisher, exporter: "Exporter | None" = None
+        self,
+        meter: Meter,
+        pipeline: Pipeline | Shards,
+        publisher: Publisher,
+        exporter: "Exporter | None" = None,
     ) -> None:
         self._meter, self._pipeline = meter, pipeline
         self._publisher, self._exporter = publisher, exporter
@@ -55,13 +60,13 @@ class Measuring:
                 return
 
 
-def measured(meter: Meter, pipeline: Pipeline, publisher: Publisher, began_s: float) -> RunMetrics:
+def measured(meter: Meter, pipeline: Pipeline | Shards, publisher: Publisher, began_s: float) -> RunMetrics:
     """What was counted up to now in a run that began at the monotonic time `began_s`."""
     loads, now_s = pipeline.loads(), time.monotonic()
     return RunMetrics(
         uptime_s=now_s - began_s,
         idle_s=max(now_s - max(meter.turned_s, began_s), 0.0),
-        resident_bytes=resident_bytes() or 0,
+        resident_bytes=sum(resident_bytes(pid) or 0 for pid in (None, *pipeline.pids)),
         queues={"messages": publisher.waiting},
         sources={
             name: source.read(loads[name], resident_bytes(pid) if (pid := loads[name].reader_pid) else None, now_s)

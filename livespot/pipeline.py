@@ -123,6 +123,11 @@ class Pipeline:
         """Frames of live sources dropped so far because the rest was too slow."""
         return sum(stream.dropped for stream in self._streams)
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Processes that work for it beside our own and the readers: none."""
+        return ()
+
     def loads(self) -> dict[str, Load]:
         """What waits and was dropped at this moment, by source. Any thread may call it."""
         return {stream.source.name: stream.load() for stream in self._streams}

@@ -7,12 +7,15 @@
 Each process reads, aligns, scores and decodes for its cameras, so what goes from process to process is small.
 """
 
+import math
 import os
 import signal
+import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from math import ceil
 from multiprocessing import connection, get_context
@@ -28,7 +31,7 @@ from livespot.config import NETWORK_METHODS, Settings
 from livespot.engines import ChosenScorer
 from livespot.errors import LivespotError, SourceError
 from livespot.infer import Scorer
-from livespot.pipeline import TICK_S, Pipeline, Step
+from livespot.pipeline import TICK_S, Load, Pipeline, Step
 from livespot.processes import begin_worker
 
 Make: TypeAlias = Callable[[], Source | Camera]
@@ -36,6 +39,8 @@ Make: TypeAlias = Callable[[], Source | Camera]
 
 CAMERAS_EACH = 3
 """A process is worth its memory for so many cameras."""
+LOADS_S = 0.5
+"""A process tells what waits in it this often."""
 PATIENCE_S = 5.0
 """A process that was told to end and has not by then is ended."""
 
@@ -48,7 +53,11 @@ def processes_for(settings: Settings, cameras: int, scorer: Scorer | None) -> in
         return min(settings.infer.processes, cameras)
     if scorer is not None and scorer.gathers:
         return 1
-    return max(1, min(ceil(cameras / CAMERAS_EACH), len(os.sched_getaffinity(0))))
+    return max(1, min(ceil(cameras / CAMERAS_EACH), _cores()))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class Shards:
@@ -68,7 +77,16 @@ class Shards:
     @property
     def dropped(self) -> int:
         """Frames of live sources dropped so far because the rest was too slow."""
-        return sum(worker.dropped for worker in self._workers)
+        return sum(load.dropped for load in self.loads().values())
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Processes that work for it beside our own and the readers."""
+        return tuple(worker.pid for worker in self._workers if not worker.ended)
+
+    def loads(self) -> dict[str, Load]:
+        """What waited and was dropped `LOADS_S` ago at most, by source. Any thread may call it."""
+        return {source: load for worker in self._workers for source, load in worker.loads.items()}
 
     def stop(self) -> None:
         """Ask for the end: no more frames are taken in, what is under way is finished. Any thread may call it."""
@@ -103,12 +121,13 @@ class _Worker:
     def __init__(self, settings: Settings, makes: Sequence[Make]) -> None:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.dropped = 0
+        self.loads: dict[str, Load] = {}
         self.ended = False
         self.failure: SourceError | None = None
-        self._sources: dict[str, None] = {}
         self._process = context.Process(target=_watch, args=(theirs, settings, makes), daemon=True)
         self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
         theirs.close()
 
     def take(self) -> list[Step]:
@@ -117,7 +136,7 @@ class _Worker:
             sent = self.pipe.recv()
         except (EOFError, ConnectionError):
             raise LivespotError(
-                f"the process of {', '.join(self._sources) or 'some sources'} was ended from outside, perhaps for want "
+                f"the process of {', '.join(self.loads) or 'some sources'} was ended from outside, perhaps for want "
                 "of memory: start livespot again; fewer of infer.processes need less"
             ) from None
         if isinstance(sent, Exception) and not isinstance(sent, SourceError):
@@ -125,27 +144,36 @@ class _Worker:
         if sent is None or isinstance(sent, SourceError):
             self.failure, self.ended = sent, True
             return []
-        self.dropped, steps = sent
-        self._sources.update(dict.fromkeys(step.source for step in steps))
+        steps, loads = sent
+        self.loads = loads or self.loads
         return list(steps)
 
     def stop(self) -> None:
         """Ask it to finish."""
-        if not self.ended:
-            try:
-                self.pipe.send("stop")
-            except OSError:  # it is gone: whoever takes from it is told
-                self.ended = self.ended or False
+        with suppress(OSError):  # where it is gone, whoever takes from it is told
+            self.pipe.send("stop")
 
     def end(self) -> None:
         """At once, where it has not ended by itself."""
-        if not self.ended:
-            self._process.kill()
-        self._process.join(PATIENCE_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        if self.ended:
+            self._process.join(PATIENCE_S)
+        self._process.kill()
+        self._process.join()
+        self._process.close()
         self.pipe.close()
+
+
+def watching(
+    settings: Settings, makes: Sequence[Make], scorer: Scorer | None, pictures: bool = False
+) -> Pipeline | Shards:
+    """What watches these sources: one pipeline with `scorer`, or several processes where that is worth it.
+
+    Where `pictures` are to be looked at there is one.
+    """
+    processes = 1 if pictures else processes_for(settings, len(makes), scorer)
+    if processes > 1:
+        return Shards(settings, makes, processes)
+    return Pipeline(settings, [make() for make in makes], scorer)
 
 
 def _watch(pipe: Connection, settings: Settings, makes: Sequence[Make]) -> None:
@@ -169,8 +197,12 @@ def _run(pipe: Connection, settings: Settings, sources: Sequence[Source | Camera
         Pipeline(settings, sources, scorer, by_turns=True) as pipeline,
     ):
         threading.Thread(target=_stop_when_told, args=(pipe, pipeline), daemon=True).start()
+        told_s = -math.inf
         for steps in pipeline:
-            pipe.send((pipeline.dropped, [_light(step) for step in steps]))
+            due = time.monotonic() > told_s + LOADS_S
+            told_s = time.monotonic() if due else told_s
+            pipe.send(([_light(step) for step in steps], pipeline.loads() if due else None))
+        pipe.send(([], pipeline.loads()))
 
 
 def _light(step: Step) -> Step:

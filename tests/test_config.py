@@ -32,7 +32,10 @@ def test_a_source_may_be_a_number_or_an_address_alone() -> None:
             "align, capture, decode, infer, method, metrics, motion, publish, record, sources",
         ),
         ({"publish": {"user_password": "hunter2"}}, "publish.user_password, given as a str, is no setting"),
-        ({"infer": {"thread": 2}}, "infer.thread, given as 2, is no setting; allowed here: engine, model, threads"),
+        (
+            {"infer": {"thread": 2}},
+            "infer.thread, given as 2, is no setting; allowed here: engine, gather_ms, model, processes, threads",
+        ),
         (
             {"sources": [{"uri": "0", "nme": "a"}]},
             "sources.0.nme, given as 'a', is no setting; allowed here: fps, name, uri",

@@ -14,7 +14,7 @@ LEVELS = (
     | {"tables", "plot", "overlay"},
     {"methods", "torch_scorer", "half", "prometheus", "batching"},
     {"pipeline", "evaluation", "synth", "export", "engines"},
-    {"datasets", "meter"},
+    {"datasets", "meter", "shards"},
     {"training", "doctor", "live", "measuring", "spotting"},
     {"bench", "demo", "parity"},
     {"cli"},

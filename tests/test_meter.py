@@ -65,7 +65,14 @@ def test_gaps_are_counted_by_reason_with_their_length_and_events_by_type_when_th
     meter.count(step(told=(LOST_FRAMES, LOST_FACE, OPEN, CLOSE)), 1.0)
     meter.count(step(1, told=(LOST_FRAMES, replace(CLOSE, type="macro"), replace(CLOSE, type="macro"))), 1.0)
     one = read(meter, 1.0)
-    assert one.gaps == {"frames_lost": 0, "frames_dropped": 2, "face_lost": 1, "reconnect": 0, "clock_jump": 0}
+    assert one.gaps == {
+        "frames_lost": 0,
+        "frames_dropped": 2,
+        "face_lost": 1,
+        "reconnect": 0,
+        "clock_jump": 0,
+        "not_scored": 0,
+    }
     assert one.gap_s["frames_dropped"] == pytest.approx(0.4)
     assert one.gap_s["face_lost"] == pytest.approx(1.5)
     assert one.events == {"micro": 1, "macro": 2}

@@ -10,8 +10,10 @@ alarms. So the calm stretches of each clip are played once more, forth and back.
 """
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from functools import partial
 from hashlib import sha256
@@ -207,8 +209,8 @@ class Rival:
 
     def push(self, found: Found) -> None:
         """Take what the aligner found in the next frame."""
-        step = self._stream._begin(*found)
-        self._keep(self._stream.decode(step, self._pipeline._score(self._stream.clips(step))))
+        for step in self._pipeline._finished([(self._stream, self._stream._begin(*found))], time.monotonic()):
+            self._keep(step)
 
     def end(self) -> None:
         """The video is over."""
@@ -235,7 +237,7 @@ class Watch:
         rivals = {name: Rival(settings, self._scorer, self._source) for name, settings in self._methods.items()}
         align = next(iter(self._methods.values())).align
         with self._source as source, Aligner(align, source.name) as aligner:
-            for frame, found, passed_s in _track(source, aligner):
+            for frame, found, passed_s in _track(source, aligner, nullcontext()):
                 for rival in rivals.values():
                     rival.push((frame, found, passed_s))
                 if frame is not None:

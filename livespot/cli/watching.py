@@ -1,6 +1,7 @@
 """Commands that watch: cameras, recordings, the stream of another livespot, the virtual camera."""
 
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -95,19 +96,23 @@ def run(
     from livespot.measuring import Measuring, exporter_of
     from livespot.meter import Meter
     from livespot.pipeline import Pipeline
+    from livespot.shards import watching
     from livespot.spotting import scoring
 
-    sources = [open_source(one, chosen.capture) for one in unique_names(chosen.sources)]
+    makes = [partial(open_source, one, chosen.capture) for one in unique_names(chosen.sources)]
+    names = [make().name for make in makes]
     publish, meter, exporter = chosen.publish, Meter(), exporter_of(chosen.metrics)
     with ExitStack() as stack:
         publisher = stack.enter_context(publisher_of(publish, chosen.record))
         if exporter:
             stack.enter_context(exporter)
         scorer = stack.enter_context(scoring(chosen))
-        pipeline = stack.enter_context(Pipeline(chosen, sources, scorer))
+        pipeline = watching(chosen, makes, scorer, pictures=show)
+        stack.enter_context(pipeline)
         stack.enter_context(stopping_on_signals(pipeline))
-        names = [one.name for one in sources]
-        windows = stack.enter_context(Windows(pipeline, names, chosen.align.max_faces)) if show else None
+        windows = None
+        if isinstance(pipeline, Pipeline) and show:
+            windows = stack.enter_context(Windows(pipeline.thresholds, names, chosen.align.max_faces))
         err.print(f"publishing on [bold]{escape(publisher.endpoint)}[/], {_named(chosen, scorer)}", soft_wrap=True)
         if exporter:
             err.print(f"metrics for Prometheus at [bold]{escape(exporter.url)}[/]", soft_wrap=True)

@@ -22,8 +22,8 @@ from livespot.records import Frame
 
 Calm: TypeAlias = NDArray[np.bool_]
 
-CALM_IOD, WINDOW_S = 0.03, 1.0
-"""A face is calm where its shape varies by less over a window about the frame."""
+WINDOW_S = 1.0
+"""A face is calm where its shape varies little over a window about the frame."""
 SMOOTH_FRAMES = 5
 THIRD = -3
 """Two regions may vary by more: the mesh errs."""
@@ -34,8 +34,8 @@ LEAST_S, MOST_S = 0.7, 10.0
 """The shortest stretch that is played; of a longer one than this the beginning is."""
 
 
-def calm_frames(meshes: Sequence[Landmarks | None], times_s: Sequence[float]) -> Calm:
-    """(T,) for each frame whether the face's own shape hardly varies around it; without a face it is not calm.
+def calm_frames(meshes: Sequence[Landmarks | None], times_s: Sequence[float], within_iod: float) -> Calm:
+    """(T,) for each frame whether the face's own shape varies by less around it; without a face it is not calm.
 
     The shape is that of the landmarks (468, 2) of each frame, once a similarity has taken away the head's motion.
     """
@@ -44,7 +44,7 @@ def calm_frames(meshes: Sequence[Landmarks | None], times_s: Sequence[float]) ->
     times = np.asarray(times_s)
     begins, ends = (np.searchsorted(times, times + side * WINDOW_S / 2) for side in (-1, 1))
     ranges_iod = (np.ptp(shapes_iod[begin:end], axis=0).max(axis=-1) for begin, end in zip(begins, ends, strict=True))
-    return np.array([np.sort(one)[THIRD] < CALM_IOD and not np.isnan(one).any() for one in ranges_iod], np.bool_)
+    return np.array([np.sort(one)[THIRD] < within_iod and not np.isnan(one).any() for one in ranges_iod], np.bool_)
 
 
 def _shape_iod(landmarks: Landmarks) -> NDArray[np.float64]:

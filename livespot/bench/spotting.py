@@ -26,6 +26,7 @@ import numpy as np
 from rich.table import Table
 
 from livespot.align import Aligner
+from livespot.bench.alignment import Landmarks
 from livespot.bench.calm import ForthAndBack, calm_frames, stretches
 from livespot.bench.figures import _machine, _one_thread
 from livespot.capture.opencv import VideoFile, declared_frames
@@ -52,8 +53,10 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 """Settings of each; what is not said is as in `Settings`."""
 
 PORTRAITS: Mapping[float, str] = {30.0: "portraits, 30/s", 200.0: "portraits, 200/s"}
-CLIPS, CALM_CLIPS = "clips", "clips, calm"
-"""Groups of videos: portraits by frame rate, clips, and their calm stretches played forth and back."""
+CLIPS = "clips"
+CALM: Mapping[str, float] = {"clips, calm to 3 %": 0.03, "clips, calm to 2 %": 0.02}
+"""Groups of videos: portraits by frame rate, clips, and stretches of them, played forth and back, in which the shape of
+the face varies by less than this, in IOD. A variation of 3 % is as large as a small macro-expression."""
 
 SECONDS = {30.0: 20.0, 200.0: 6.0}
 """Length of a portrait's video, by frame rate."""
@@ -315,12 +318,17 @@ class Trial:
 
     def _clip(self, path: Path) -> Iterator[None]:
         yield from self._filmed(CLIPS, partial(VideoFile, path, path.stem), _seed(path))
-        for place, stretch in enumerate(_calm_stretches(path)):
-            with VideoFile(path, path.stem) as source:
-                frames = list(islice(source, stretch.start, stretch.stop))
-            fps = 1 / float(np.median(np.diff([frame.t_s for frame in frames])))
-            self.frames += (len(self._seeds) + 1) * round(CALM_S * fps)
-            yield from self._filmed(CALM_CLIPS, partial(ForthAndBack, frames, fps, CALM_S), _seed(path) + 1000 * place)
+        meshes, times_s = _meshes(path)
+        for group, within_iod in CALM.items():
+            for place, stretch in enumerate(stretches(calm_frames(meshes, times_s, within_iod), times_s)):
+                yield from self._stretch(group, path, stretch, _seed(path) + 1000 * place)
+
+    def _stretch(self, group: str, path: Path, stretch: range, seed: int) -> Iterator[None]:
+        with VideoFile(path, path.stem) as source:
+            frames = list(islice(source, stretch.start, stretch.stop))
+        fps = 1 / float(np.median(np.diff([frame.t_s for frame in frames])))
+        self.frames += (len(self._seeds) + 1) * round(CALM_S * fps)
+        yield from self._filmed(group, partial(ForthAndBack, frames, fps, CALM_S), seed)
 
     def _filmed(self, group: str, source: Callable[[], Source], seed: int) -> Iterator[None]:
         """A recording as it is, then with expressions."""
@@ -359,12 +367,11 @@ def _seed(path: Path) -> int:
     return crc32(path.stem.encode())
 
 
-def _calm_stretches(path: Path) -> list[range]:
-    """Places of the frames of a video in which its first face is calm."""
+def _meshes(path: Path) -> tuple[list[Landmarks | None], list[float]]:
+    """The mesh of the first face of each frame of a video, and the times of the frames."""
     with VideoFile(path, path.stem) as source, FaceMesh() as mesh:
-        seen = [(frame.t_s, next(iter(mesh.find(frame.image)), None)) for frame in source]
-    times_s = [t_s for t_s, _ in seen]
-    return stretches(calm_frames([landmarks for _, landmarks in seen], times_s), times_s)
+        seen = [(next(iter(mesh.find(frame.image)), None), frame.t_s) for frame in source]
+    return [landmarks for landmarks, _ in seen], [t_s for _, t_s in seen]
 
 
 def _group(by_method: Mapping[str, Tally]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from livespot.errors import SettingsError
@@ -29,16 +29,30 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SourceSettings(_Model):
+class PictureSettings(_Model):
+    """What the pictures of a source should be."""
+
+    fps: Annotated[float, Field(gt=0, le=MAX_FPS)] | None = None
+    """Frames per second of a folder of images, 30 when left out, or wanted of a webcam; every other source has a clock
+    of its own."""
+    size: str | None = Field(default=None, pattern=r"^[1-9]\d{1,4}x[1-9]\d{1,4}$")
+    """Wanted of a webcam, 1280x720. It gives the nearest that it has, and what it gives is told."""
+    pixel_format: str | None = Field(default=None, pattern=r"^[A-Z0-9]{4}$")
+    """Wanted of a webcam: MJPG, YUYV. Many give their full size and rate only as MJPG."""
+    rotate: Literal[0, 90, 180, 270] = 0
+    """Clockwise, beyond what the file itself says."""
+    mirror: bool = False
+    """Left and right are exchanged, after turning."""
+
+
+class SourceSettings(PictureSettings):
     """A camera, a stream, a file, a folder of images or the virtual camera."""
 
     uri: str = Field(min_length=1, repr=False)
-    """Webcam index, rtsp:// or http:// address, file, folder, or demo://. Not in `repr`: it may hold a password, which
-    in an address may also be written as ${NAME}, an environment variable, or ${file:PATH}."""
+    """Webcam index, rtsp:// or http:// address, gstreamer: pipeline, file, folder, or demo://. Not in `repr`: it may
+    hold a password, which in an address may also be written as ${NAME}, an environment variable, or ${file:PATH}."""
     name: str | None = Field(default=None, pattern=f"^{NAME.pattern}$")
     """Name in topics and tables; derived from the uri when left out."""
-    fps: Annotated[float, Field(gt=0, le=MAX_FPS)] | None = None
-    """Frames per second of a folder of images, 30 when left out; every other source has a clock of its own."""
 
     @model_validator(mode="before")
     @classmethod
@@ -60,6 +74,14 @@ class CaptureSettings(_Model):
     retry_max_s: Positive = 30.0
     """The longest pause. Each pause is cut by chance, to half of it at most: many cameras do not come back at once."""
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    """rtsps:// always takes tcp."""
+    backend: Literal["opencv", "pyav"] = "opencv"
+    """What reads network streams. pyav tells a wrong password from a wrong path; it always reads what is encrypted and
+    to be verified, as OpenCV's FFmpeg believes every certificate."""
+    tls_verify: bool = True
+    """A camera behind rtsps:// or https:// proves who it is. False believes whoever answers."""
+    tls_ca_file: Annotated[Path, AfterValidator(Path.absolute)] | None = None
+    """Certificates that vouch for cameras, PEM, or a camera's own; left out, those that this system trusts."""
     live_queue_frames: int = Field(default=64, ge=2, le=4096)
     """A live source never waits: when this many frames wait, all of them are dropped and counted."""
     staleness_s: Positive = 0.5

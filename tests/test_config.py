@@ -38,7 +38,7 @@ def test_a_source_may_be_a_number_or_an_address_alone() -> None:
         ),
         (
             {"sources": [{"uri": "0", "nme": "a"}]},
-            "sources.0.nme, given as 'a', is no setting; allowed here: fps, name, uri",
+            "sources.0.nme, given as 'a', is no setting; allowed here: fps, mirror, name, ",
         ),
         ({"infer": {"threads": 0}}, "infer.threads is 0: input should be greater than or equal to 1"),
         ({"infer": {"threads": "two"}}, "infer.threads is 'two': input should be a valid integer"),
@@ -57,7 +57,7 @@ def test_a_source_may_be_a_number_or_an_address_alone() -> None:
         ({"sources": [{"uri": "0", "name": "front.door"}]}, "sources.0.name is 'front.door': string should match"),
         ({"publish": None}, "publish holds a NoneType; expected keys of allowed_keys, encoding, endpoint, "),
         ({"sources": [{"uri": "a/", "fps": 241}]}, "sources.0.fps is 241: input should be less than or equal to 240"),
-        ({"sources": [1.5]}, "sources.0 holds a float; expected keys of fps, name, uri"),
+        ({"sources": [1.5]}, "sources.0 holds a float; expected keys of fps, mirror, name, "),
     ],
 )
 def test_a_refusal_names_file_key_value_and_what_is_allowed(values: dict[str, Any], message: str) -> None:

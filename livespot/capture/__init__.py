@@ -5,11 +5,13 @@ from pathlib import Path
 
 from livespot.capture.camera import Camera
 from livespot.capture.folder import FOLDER_FPS, ImageFolder
-from livespot.capture.opencv import NetworkStream, VideoFile
+from livespot.capture.network import check_readable, network_stream
+from livespot.capture.opencv import VideoFile
+from livespot.capture.orientation import Oriented
 from livespot.capture.secrets import filled
-from livespot.capture.source import WEBCAM, Source, redact, source_name, unique_names
+from livespot.capture.source import GSTREAMER, WEBCAM, Source, redact, source_name, unique_names
 from livespot.capture.virtual import VirtualCamera
-from livespot.config import CaptureSettings, SourceSettings
+from livespot.config import CaptureSettings, PictureSettings, SourceSettings
 from livespot.errors import SettingsError, SourceError
 
 __all__ = ["Camera", "Source", "open_recording", "open_source", "redact", "unique_names"]
@@ -23,28 +25,50 @@ RECORDING = re.compile(r"^https?://[^?#]*\.(?:avi|m4v|mkv|mov|mp4|webm)(?:[?#]|$
 def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source | Camera:
     """The source that a uri means; entering it opens it. A camera is opened, again and again, by iterating.
 
-    Raises SourceError for a kind of address that livespot does not know, SettingsError for `fps` where the source
-    has a clock of its own, and for a password that is not where the address says.
+    Raises SourceError for a kind of address that livespot does not know, SettingsError for what the source cannot be
+    asked for, for a password that is not where the address says, and where a library or file that it needs is missing.
     """
     uri, name = settings.uri, settings.name or source_name(settings.uri)
     webcam = WEBCAM.fullmatch(uri)
-    if webcam is None and _is_folder(uri):
-        return ImageFolder(Path(uri), name, settings.fps or FOLDER_FPS)
-    if settings.fps is not None:
-        raise SettingsError(f"fps is {settings.fps:g} for {redact(uri)}, which has a clock of its own; leave it out")
     if webcam is not None:
-        return Camera(int(webcam[1]), name, capture)
+        return Camera(int(webcam[1]) if webcam[1] else uri, name, capture, settings)
+    _check_not_asked(settings, "size", "pixel_format")
+    if _is_folder(uri):
+        return _upright(ImageFolder(Path(uri), name, settings.fps or FOLDER_FPS), settings)
+    _check_not_asked(settings, "fps")
     if uri.startswith("demo://"):
-        return VirtualCamera.from_uri(uri, name)
+        return _upright(VirtualCamera.from_uri(uri, name), settings)
+    if uri.startswith(GSTREAMER):
+        return Camera(filled(uri), name, capture, settings)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
     if scheme is None:
-        return VideoFile(Path(uri), name)
+        return _upright(VideoFile(Path(uri), name), settings)
     if scheme[1].lower() in STREAMS:
-        return (NetworkStream if RECORDING.search(uri) else Camera)(filled(uri), name, capture)
+        return _stream(filled(uri), name, capture, settings)
     raise SourceError(
         f"{redact(uri)} is no address that can be opened: expected a webcam's index, "
-        f"{'://, '.join(STREAMS)}://, demo://, a file or a folder of images"
+        f"{'://, '.join(STREAMS)}://, {GSTREAMER}, demo://, a file or a folder of images"
     )
+
+
+def _stream(url: str, name: str, capture: CaptureSettings, wanted: PictureSettings) -> Source | Camera:
+    check_readable(url, capture)
+    if RECORDING.search(url):
+        return _upright(network_stream(url, name, capture), wanted)
+    return Camera(url, name, capture, wanted)
+
+
+def _upright(source: Source, wanted: PictureSettings) -> Source:
+    return Oriented(source, wanted) if wanted.rotate or wanted.mirror else source
+
+
+def _check_not_asked(settings: SourceSettings, *keys: str) -> None:
+    """Raises SettingsError for what only others can be asked for."""
+    for key in keys:
+        if (value := getattr(settings, key)) is not None:
+            others = "webcams and folders of images" if key == "fps" else "webcams"
+            shown = f"{value:g}" if isinstance(value, float) else value
+            raise SettingsError(f"{key} is {shown} for {redact(settings.uri)}, but it is for {others}; leave it out")
 
 
 def open_recording(settings: SourceSettings, capture: CaptureSettings) -> Source:

@@ -31,7 +31,7 @@ from livespot.capture.opencv import FPS_OTHERWISE
 from livespot.capture.source import Picture
 from livespot.capture.timeline import LiveTimeline, Placed
 from livespot.capture.wire import Failed, Message, Opened, Ready, Receiver
-from livespot.config import CaptureSettings
+from livespot.config import CaptureSettings, PictureSettings
 from livespot.metrics import LastHour
 from livespot.records import Frame, Gap, State, Status
 
@@ -65,14 +65,18 @@ class Camera:
     declares a length is a recording: it comes at its own speed, not at that of the network, and only once.
     """
 
-    def __init__(self, address: int | str, name: str, settings: CaptureSettings) -> None:
-        """`address` is the index of a webcam, or a url."""
+    def __init__(
+        self, address: int | str, name: str, settings: CaptureSettings, wanted: PictureSettings | None = None
+    ) -> None:
+        """`address` is the index of a webcam or a link to it, a url, or gstreamer: and a pipeline."""
         self.name = name
         self.live = True
         self.frame_count: int | None = None
         self.note = ""
         self._address = address
         self._settings = settings
+        self._wanted = wanted or PictureSettings()
+        self._granted = ""
         self._stopping = threading.Event()
         self._reader: _Reader | None = None
         self._timeline = LiveTimeline(1 / FPS_OTHERWISE)
@@ -136,13 +140,13 @@ class Camera:
     def _connection(self) -> Generator[Item, None, Failed]:
         """One connection, from opening to why it ended."""
         self._running_since_s = self._moved = None
-        with _Reader(self._address, self._settings) as self._reader:
+        with _Reader(self._address, self._settings, self._wanted) as self._reader:
             if self._stopping.is_set():
                 return Failed("stopped")
             opened = self._reader.opened()
             if isinstance(opened, Failed):
                 return opened
-            self.frame_count = opened.frame_count
+            self.frame_count, self._granted = opened.frame_count, opened.granted
             self._recorded, self._playing_since_s = opened.frame_count is not None, -math.inf
             self._timeline.reset(1 / opened.fps if opened.fps else None, self._recorded)
             failed = yield from self._watch(self._reader)
@@ -198,7 +202,7 @@ class Camera:
             self._status = replace(self._status, reconnects=self._status.reconnects + came_back)
             if came_back:
                 self._reconnects.push(time.monotonic())
-            yield self._says("running")
+            yield self._says("running", self._granted)
         self._running_since_s = self._running_since_s or time.monotonic()
         yield self._last
 
@@ -244,8 +248,10 @@ def retry_pause_s(failures: int, settings: CaptureSettings) -> float:
 class _Reader:
     """The process of one connection. A context manager: leaving kills it."""
 
-    def __init__(self, address: int | str, settings: CaptureSettings) -> None:
-        self._order = json.dumps({"address": address, "settings": settings.model_dump()})
+    def __init__(self, address: int | str, settings: CaptureSettings, wanted: PictureSettings) -> None:
+        order = {"address": address, "settings": settings.model_dump(mode="json")}
+        order["wanted"] = wanted.model_dump(include=set(PictureSettings.model_fields))
+        self._order = json.dumps(order)
         self._limit_s = 2 * settings.open_timeout_s + GRACE_S
         """To open, and to find out why it does not."""
 

@@ -1,10 +1,8 @@
-"""Files, webcams and network streams, read by OpenCV.
-
-OpenCV turns pictures upright itself where a file says how they were held.
-"""
+"""Files, webcams and network streams, read by OpenCV."""
 
 import math
 import os
+import re
 import sys
 import threading
 import time
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 from livespot.capture.source import Picture, in_real_time, redact
 from livespot.capture.timeline import Timeline
 from livespot.capture.trouble import head_of, why_no_camera, why_no_stream, why_no_video
-from livespot.config import CaptureSettings
+from livespot.config import CaptureSettings, PictureSettings
 from livespot.errors import SourceError
 from livespot.records import MAX_FPS, Frame
 
@@ -41,6 +39,9 @@ COUNT_SLACK_FRAMES = 1
 """Containers without an index estimate their frames from the duration: one off is no damage."""
 
 LOW_DELAY = "fflags;nobuffer|flags;low_delay"
+
+APPSINK = "videoconvert ! video/x-raw,format=BGR ! appsink sync=false drop=true max-buffers=8"
+"""Ends a pipeline that has no end of its own."""
 
 _OPENING = threading.Lock()
 
@@ -134,30 +135,35 @@ class VideoFile(_Capturing):
 
 
 class Webcam(_Capturing):
-    """A local camera by its index, until it stops; `Camera` opens it again.
+    """A local camera by its index or a link to its device file, until it stops; `Camera` opens it again.
 
     Stream time is the driver's, or the arrival where the driver tells none.
     """
 
-    def __init__(self, index: int, name: str) -> None:
+    def __init__(self, device: int | str, name: str, wanted: PictureSettings | None = None) -> None:
         self.name = name
         self.live = True
         self.fps: float | None = None
         self.frame_count: int | None = None
         self.note = ""
-        self._index = index
+        self.granted = ""
+        """What it gives, and what it was asked for where that is something else. Known once entered."""
+        self._device = device
+        self._wanted = wanted or PictureSettings()
 
     def __enter__(self) -> "Webcam":
+        self._index = device_index(self._device)
         backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
         self._capture = _open(self._index, backend)
         if self._capture is None:
             raise SourceError(f"camera {self._index} cannot be opened: {why_no_camera(self._index)}")
+        self.granted = ask_for(self._capture, self._wanted)
         self.fps = _declared_fps(self._capture)
         return self
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until the camera stops. Raises SourceError where it never gives one."""
-        return _live_frames(self.pictures(), self.name, self.fps)
+        return live_frames(self.pictures(), self.name, self.fps)
 
     def pictures(self) -> Iterator[Picture]:
         """The same before they have their place in stream time."""
@@ -168,6 +174,40 @@ class Webcam(_Capturing):
         if delivered == 0:
             raise SourceError(f"camera {self._index} opens but gives no picture: is another program using it?")
         self.note = f"camera {self._index} stopped after {delivered} frames: unplugged, or taken by another program"
+
+
+class GstreamerPipeline(_Capturing):
+    """What a GStreamer pipeline gives, until it ends; `Camera` opens it again. A pipeline without appsink gets one."""
+
+    def __init__(self, pipeline: str, name: str) -> None:
+        self.name = name
+        self.live = True
+        self.fps: float | None = None
+        self.frame_count: int | None = None
+        self.note = ""
+        self._pipeline = pipeline if "appsink" in pipeline else f"{pipeline} ! {APPSINK}"
+
+    def __enter__(self) -> "GstreamerPipeline":
+        if cv2.CAP_GSTREAMER not in cv2.videoio_registry.getBackends():
+            raise SourceError(
+                "this OpenCV has no GStreamer, as no wheel of PyPI has: a gstreamer: source needs the system's "
+                "(JetPack's, or Debian's python3-opencv), in an environment with system packages and without the wheel"
+            )
+        self._capture = _open(self._pipeline, cv2.CAP_GSTREAMER)
+        if self._capture is None:
+            raise SourceError(f"the pipeline does not start: try it as gst-launch-1.0 {redact(self._pipeline)}")
+        self.fps = _declared_fps(self._capture)
+        return self
+
+    def pictures(self) -> Iterator[Picture]:
+        """Pictures until it ends. Raises SourceError where none ever comes."""
+        delivered = 0
+        for picture in _pictures(self._opened):
+            yield picture
+            delivered += 1
+        if delivered == 0:
+            raise SourceError(f"the pipeline starts but gives no picture: {redact(self._pipeline)}")
+        self.note = f"the pipeline ended after {delivered} frames"
 
 
 class NetworkStream(_Capturing):
@@ -202,7 +242,7 @@ class NetworkStream(_Capturing):
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until the stream ends or stalls; the two look alike. Raises SourceError where none ever comes."""
-        return _live_frames(self.pictures(), self.name, self.fps)
+        return live_frames(self.pictures(), self.name, self.fps)
 
     def pictures(self) -> Iterator[Picture]:
         """The same before they have their place in stream time."""
@@ -217,6 +257,46 @@ class NetworkStream(_Capturing):
             )
         if delivered != self.frame_count:
             self.note = f"no more frames after {delivered}: the stream ended, or nothing came within the read timeout"
+
+
+def device_index(device: int | str) -> int:
+    """The index of a webcam, which may be given by a link to its device file.
+
+    Raises SourceError where the link leads nowhere: the camera is unplugged.
+    """
+    if isinstance(device, int):
+        return device
+    target = re.fullmatch(r"/dev/video(\d+)", str(Path(device).resolve()))
+    if target is None:
+        raise SourceError(f"{device} leads to no camera: it is unplugged, or was renamed; see ls /dev/v4l/by-id")
+    return int(target[1])
+
+
+def ask_for(capture: cv2.VideoCapture, wanted: PictureSettings) -> str:
+    """Set format, size and rate of a webcam, in the order in which they decide each other, and say what it gives."""
+    asked = {}
+    if wanted.pixel_format:
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*wanted.pixel_format))
+        asked["format"] = wanted.pixel_format
+    if wanted.size:
+        width, height = map(int, wanted.size.split("x"))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+        asked["size"] = wanted.size
+    if wanted.fps:
+        capture.set(cv2.CAP_PROP_FPS, wanted.fps)
+        asked["rate"] = f"{wanted.fps:g}/s"
+    given = _given(capture)
+    refused = [value for key, value in asked.items() if given[key] != value]
+    return f"gives {' '.join(given.values())}" + (f", was asked for {' '.join(refused)}" if refused else "")
+
+
+def _given(capture: cv2.VideoCapture) -> dict[str, str]:
+    width, height, fps = (
+        capture.get(key) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)
+    )
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+    return {"format": code.decode("ascii", "replace"), "size": f"{width:.0f}x{height:.0f}", "rate": f"{fps:g}/s"}
 
 
 def bgr8(image: NDArray[Any]) -> NDArray[np.uint8]:
@@ -244,7 +324,11 @@ def _open(
                 del os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"]
             elif users is not None:
                 os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = users
-    return capture if capture.isOpened() else None
+    if not capture.isOpened():
+        return None
+    if backend == cv2.CAP_FFMPEG:  # off in OpenCV 4.11, whatever it documents: phones' videos lay on their side
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    return capture
 
 
 def _be_quiet() -> None:
@@ -281,7 +365,8 @@ def _pictures(capture: cv2.VideoCapture, limit_s: float = math.inf) -> Iterator[
         yield Picture(bgr8(image), stamp_s if abs(stamp_s) < STAMP_BELIEVED_S else None, arrival_s)
 
 
-def _live_frames(pictures: Iterable[Picture], name: str, fps: float | None) -> Iterator[Frame]:
+def live_frames(pictures: Iterable[Picture], name: str, fps: float | None) -> Iterator[Frame]:
+    """Pictures of a stream that is read as it comes, each with its place in stream time."""
     timeline = Timeline(1 / (fps or FPS_OTHERWISE))
     for index, picture in enumerate(pictures):
         t_s = timeline.place(picture.stamp_s, picture.arrival_s)
@@ -289,7 +374,11 @@ def _live_frames(pictures: Iterable[Picture], name: str, fps: float | None) -> I
 
 
 def _declared_fps(capture: cv2.VideoCapture) -> float | None:
-    fps = capture.get(cv2.CAP_PROP_FPS)
+    return believed_fps(capture.get(cv2.CAP_PROP_FPS))
+
+
+def believed_fps(fps: float) -> float | None:
+    """The declared frame rate, None where it cannot be one."""
     return fps if FPS_BELIEVED[0] <= fps <= FPS_BELIEVED[1] else None
 
 

@@ -12,12 +12,19 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from typing import IO, TextIO
+from dataclasses import replace
+from typing import IO, TextIO, TypeAlias
 
-from livespot.capture.opencv import NetworkStream, Webcam
+from livespot.capture.network import network_stream
+from livespot.capture.opencv import GstreamerPipeline, NetworkStream, Webcam
+from livespot.capture.orientation import oriented
+from livespot.capture.pyav import PyavStream
+from livespot.capture.source import GSTREAMER, WEBCAM
 from livespot.capture.wire import Failed, Opened, Ready, send
-from livespot.config import CaptureSettings
+from livespot.config import CaptureSettings, PictureSettings
 from livespot.errors import SourceError
+
+LiveSource: TypeAlias = Webcam | NetworkStream | PyavStream | GstreamerPipeline
 
 
 def main() -> None:
@@ -26,21 +33,30 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what libraries print is no message
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
-    settings = CaptureSettings(**order["settings"])
-    address = order["address"]
-    source = Webcam(address, "") if isinstance(address, int) else NetworkStream(address, "", settings)
+    wanted = PictureSettings(**order["wanted"])
+    source = source_of(order["address"], CaptureSettings(**order["settings"]), wanted)
     with suppress(BrokenPipeError):
-        read(source, pipe)
+        read(source, pipe, wanted)
 
 
-def read(source: Webcam | NetworkStream, pipe: IO[bytes]) -> None:
+def source_of(address: int | str, settings: CaptureSettings, wanted: PictureSettings) -> LiveSource:
+    """What reads the address."""
+    if isinstance(address, int) or WEBCAM.fullmatch(address):
+        return Webcam(address, "", wanted)
+    if address.startswith(GSTREAMER):
+        return GstreamerPipeline(address.removeprefix(GSTREAMER), "")
+    return network_stream(address, "", settings)
+
+
+def read(source: LiveSource, pipe: IO[bytes], wanted: PictureSettings) -> None:
     """Send every picture of the source, and before and after them how it goes."""
     send(pipe, Ready())
     try:
         with source:
-            send(pipe, Opened(source.fps, source.frame_count))
+            granted = source.granted if isinstance(source, Webcam) else ""
+            send(pipe, Opened(source.fps, source.frame_count, granted))
             for picture in source.pictures():
-                send(pipe, picture)
+                send(pipe, replace(picture, image=oriented(picture.image, wanted)))
     except SourceError as error:
         send(pipe, Failed(str(error)))
     else:

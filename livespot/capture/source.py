@@ -14,8 +14,12 @@ from livespot.config import SourceSettings
 from livespot.errors import SettingsError
 from livespot.records import Frame, ShapesInRepr
 
-WEBCAM = re.compile(r"(?:/dev/video)?(\d+)")
-"""A webcam is named by its index, 0 for the first, or by its device file."""
+WEBCAM = re.compile(r"(?:/dev/video)?(\d+)|/dev/v4l/by-(?:id|path)/([^/]+)")
+"""A webcam is named by its index, 0 for the first, by its device file, or by a link that stays when it is plugged in
+elsewhere."""
+
+GSTREAMER = "gstreamer:"
+"""What follows is a pipeline."""
 
 NAME_LENGTH = 64
 
@@ -81,6 +85,11 @@ def without_login(url: str) -> str:
     return re.sub(r"://.*@", "://", url)
 
 
+def encrypted(url: str) -> bool:
+    """Whether the address is one of TLS, where the other side has a certificate."""
+    return url.lower().startswith(("rtsps:", "https:"))
+
+
 def printable(name: str) -> str:
     """A file's name as text: bytes in it that are no UTF-8, which no console takes, become question marks."""
     return name.encode(errors="replace").decode()
@@ -88,8 +97,10 @@ def printable(name: str) -> str:
 
 def source_name(uri: str) -> str:
     """A name for topics and tables: cam0, the host of an address, or the name of the file without its ending."""
-    if webcam := WEBCAM.fullmatch(uri):
+    if (webcam := WEBCAM.fullmatch(uri)) and webcam[1]:
         return f"cam{webcam[1]}"
+    if uri.startswith(GSTREAMER):
+        return "gstreamer"
     if uri.startswith("demo://"):
         return "demo"
     if "://" in uri:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -58,16 +59,27 @@ def why_no_camera(index: int) -> str:
     return f"{device} exists but does not give video; another program may use it, or try the next number"
 
 
-def why_no_stream(url: str, timeout_s: float) -> str:
-    """The likely reason why an address does not open, found by knocking at its port; no request is sent."""
+def why_no_stream(url: str, timeout_s: float, authorities: Path | None = None) -> str:
+    """The likely reason why an address does not open, found by knocking at its port; no request is sent.
+
+    `authorities` is the file of certificates that must vouch for who answers, None where nobody must.
+    """
     try:
         parts = urlsplit(without_login(url))  # what stands in a login is no name to ask for
         host, port = parts.hostname or "", parts.port or PORTS[parts.scheme.lower()]
     except ValueError:
         return "the address is malformed; expected scheme://user:password@host:port/path"
     try:
-        with socket.create_connection((host, port), timeout_s):
-            pass
+        with socket.create_connection((host, port), timeout_s) as connection:
+            if authorities:
+                ssl.create_default_context(cafile=authorities).wrap_socket(connection, server_hostname=host).close()
+    except ssl.SSLCertVerificationError as error:
+        return (
+            f"the certificate of {host}:{port} is not to be trusted, {error.verify_message}; give the file of who "
+            "signed it as capture.tls_ca_file, or believe whoever answers with capture.tls_verify: false"
+        )
+    except ssl.SSLError:
+        return f"{host}:{port} does not speak TLS; try the address without the s of {parts.scheme}"
     except socket.gaierror:
         return f"the name {host} is not known; check its spelling and the network"
     except TimeoutError:

@@ -37,6 +37,8 @@ class Opened:
 
     fps: float | None
     frame_count: int | None
+    granted: str = ""
+    """What a webcam gives of what it was asked for."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ BLOCKS = 16
 NEEDED = (
     "import gi; gi.require_version('Gst', '1.0'); gi.require_version('GstRtspServer', '1.0');"
     "from gi.repository import Gst, GstRtspServer; Gst.init(None);"
+    "from gi.repository import Gio; assert Gio.TlsBackend.get_default().supports_tls();"
     "assert all(map(Gst.ElementFactory.find, ('x264enc', 'rtph264pay', 'appsrc', 'videoconvert')))"
 )
 
@@ -70,8 +71,8 @@ class Server:
     ) -> None:
         self.kill()
 
-    def url(self, mount: str = "live", login: str = "") -> str:
-        return f"rtsp://{login}{'@' if login else ''}{self._address}:{self.port}/{mount}"
+    def url(self, mount: str = "live", login: str = "", scheme: str = "rtsp") -> str:
+        return f"{scheme}://{login}{'@' if login else ''}{self._address}:{self.port}/{mount}"
 
     def start(self, *options: str) -> None:
         """With `options` in place of those it was made with, where there are any."""

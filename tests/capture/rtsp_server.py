@@ -18,7 +18,7 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtspServer  # noqa: E402
 
 BLOCKS = 16
 NS = 1_000_000_000
@@ -97,13 +97,18 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         media.connect("unprepared", feed.end)
 
 
-def with_password(server, user, password):
-    """Who does not give it is refused with 401."""
+def guard(options):
+    """Who does not give the password is refused with 401; with a certificate all is encrypted."""
     auth = GstRtspServer.RTSPAuth()
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "watcher")
-    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
-    server.set_auth(auth)
+    if options.login:
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(*options.login.split(":")), token)
+    else:
+        auth.set_default_token(token)
+    if options.certificate:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(options.certificate))
+    return auth
 
 
 def main():
@@ -117,6 +122,7 @@ def main():
     parser.add_argument("--codec", choices=("h264", "jpeg"), default="h264")
     parser.add_argument("--loss", type=float, default=0.0, help="share of the packets that never leave")
     parser.add_argument("--login", help="user:password")
+    parser.add_argument("--certificate", help="PEM file of a certificate and its key: rtsps in place of rtsp")
     options = parser.parse_args()
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
@@ -124,14 +130,14 @@ def main():
     server.set_service(options.port)
     for mount in options.mount or ["live"]:
         factory = Factory(options)
-        if options.login:
+        if options.login or options.certificate:
             permissions = GstRtspServer.RTSPPermissions()
             permissions.add_permission_for_role("watcher", "media.factory.access", True)
             permissions.add_permission_for_role("watcher", "media.factory.construct", True)
             factory.set_permissions(permissions)
         server.get_mount_points().add_factory(f"/{mount}", factory)
-    if options.login:
-        with_password(server, *options.login.split(":"))
+    if options.login or options.certificate:
+        server.set_auth(guard(options))
     if not server.attach(None):
         raise SystemExit(f"port {options.port} is taken")
     GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, grow, options)

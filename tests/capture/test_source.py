@@ -10,6 +10,7 @@ from livespot.capture import open_recording, open_source, redact, unique_names
 from livespot.capture.camera import Camera
 from livespot.capture.folder import ImageFolder
 from livespot.capture.opencv import NetworkStream, VideoFile
+from livespot.capture.pyav import PyavStream
 from livespot.capture.source import source_name
 from livespot.config import NAME, CaptureSettings, SourceSettings
 from livespot.errors import SettingsError, SourceError
@@ -91,7 +92,10 @@ def test_the_address_decides_the_kind_of_source(tmp_path: Path) -> None:
     assert isinstance(opened("rtsp://camera/live.mp4"), Camera)
     assert isinstance(opened("HTTP://camera/live"), Camera)
     assert isinstance(opened("http://camera/video.cgi?file=.mp4"), Camera)
-    assert isinstance(opened("https://server/take.MP4?token=t"), NetworkStream)
+    assert isinstance(opened("http://server/take.MP4?token=t"), NetworkStream)
+    assert isinstance(opened("https://server/take.MP4?token=t"), PyavStream)
+    assert isinstance(opened("/dev/v4l/by-id/usb-Cam-video-index0"), Camera)
+    assert isinstance(opened("gstreamer:videotestsrc"), Camera)
     assert isinstance(opened(str(tmp_path)), ImageFolder)
     assert isinstance(opened("face.mp4"), VideoFile)
     assert isinstance(opened("rtsp://camera/live?token=" + 300 * "t"), Camera)

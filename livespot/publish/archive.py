@@ -107,6 +107,11 @@ class Archive:
         elif message["kind"] == "event":
             self._keep_open(one, message, sent.content)
 
+    def expect(self, stream: str, kind: str, number: int) -> None:
+        """Know of a topic of which nothing was pushed yet that its next message has this number."""
+        if (stream, kind) not in self._topics:
+            self._topics[stream, kind].next = number
+
     def last(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Topic and content of the last messages that a new subscriber to `prefix` is sent."""
         return ((name, content) for name, content in self._last.items() if name.startswith(prefix))

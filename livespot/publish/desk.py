@@ -16,7 +16,8 @@ from typing import Any
 
 import zmq
 
-from livespot.publish.archive import Archive, Sent
+from livespot.publish.archive import Sent
+from livespot.publish.archives import Archives
 from livespot.publish.encoding import Encode
 from livespot.publish.keys import Guard
 from livespot.publish.messages import Message, Moment
@@ -73,13 +74,13 @@ class Desk:
     """Sends, keeps and answers until it is told to stop; then it sends what waits, and closes its sockets."""
 
     def __init__(
-        self, sockets: "Sockets", archive: Archive, encode: Encode, answers: Answers, recorder: Recorder | None = None
+        self, sockets: "Sockets", archives: Archives, encode: Encode, answers: Answers, recorder: Recorder | None = None
     ) -> None:
         """From `start` on the sockets and the recorder are the desk's."""
         self.error: Exception | None = None
         """What ended the thread before its time."""
         self._sockets, self._pub, self._router = sockets, sockets.pub, sockets.router
-        self._archive, self._encode, self._answers = archive, encode, answers
+        self._archives, self._encode, self._answers = archives, encode, answers
         self._recorder = recorder
         self._waiting: deque[Unsent] = deque()
         self._stopping = False
@@ -104,8 +105,13 @@ class Desk:
 
         It makes no system call: one would let go of the interpreter, and this thread might keep it for long.
         """
-        if len(self._waiting) < WAITING_MESSAGES:
+        if not self.full:
             self._waiting.append(unsent)
+
+    @property
+    def full(self) -> bool:
+        """Whether what is handed over now is lost."""
+        return len(self._waiting) >= WAITING_MESSAGES
 
     def ring(self) -> None:
         """Have what was handed over sent now."""
@@ -168,23 +174,23 @@ class Desk:
             self._recorder.write(())
 
     def _send(self, sent: Sent) -> None:
-        self._archive.push(sent)
+        self._archives.push(sent)
         self._pub.send_multipart((sent.topic, sent.content))
 
     def _welcome(self) -> None:
         """Send the last status and heartbeat to who has come; others hear them again and know them by their number."""
-        due: dict[bytes, bytes] = {}
+        due: dict[tuple[bytes, bytes], None] = {}
         for _ in range(SUBSCRIPTIONS_A_TURN):
             parts = _read(self._pub)
             if parts is None:
                 break
             if parts[0][:1] == bytes([_SUBSCRIBE]):
-                due.update(self._archive.last(parts[0][1:]))
+                due |= dict.fromkeys(self._archives.last(parts[0][1:]))
         self._full_turns = self._full_turns + 1 if parts else 0
         if self._full_turns > MAX_FULL_TURNS:
             self._reopen()
-        for topic, content in due.items():
-            self._pub.send_multipart((topic, content))
+        for message in due:
+            self._pub.send_multipart(message)
 
     def _watch(self, guard: Guard) -> None:
         """Let in who is allowed, and put out who is no more."""
@@ -212,7 +218,7 @@ class Desk:
             peer, *delimiter, content = [frame.bytes for frame in frames]
             if delimiter not in ([], [_DELIMITER]):
                 delimiter, content = [], b""
-            answer = self._answers.answer(content, self._archive, Moment.now())
+            answer = self._answers.answer(content, self._archives, Moment.now())
             left -= sum(map(len, answer))
             with suppress(zmq.Again):
                 self._router.send_multipart([peer, *delimiter, *answer], zmq.DONTWAIT)

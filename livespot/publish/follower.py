@@ -1,4 +1,5 @@
-"""How a subscriber misses nothing: what is heard, what must be asked for, what can be told. No socket, no clock.
+"""How a subscriber misses nothing of one publisher: what is heard, what must be asked for, what can be told. No socket,
+no clock.
 
     greeting     until the first heartbeat, which says where to ask; what is heard is held back
     joining      a snapshot is asked for, what is heard is held back
@@ -6,18 +7,16 @@
                  it is asked for, while what comes after it is held back
 
 A publisher that answers no requests is followed from the first message on. What cannot be had any more is told as a
-message of kind `lost`, a publisher that was started anew as one of kind `restart`, where these are asked for.
+message of kind `lost`, where these are asked for.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from itertools import count
 from typing import Literal, TypeAlias, get_args
 
-from livespot.errors import PublishError
-from livespot.publish.messages import KINDS, OWN_STREAM, SCHEMA, Kind, Message
+from livespot.publish.messages import OWN_STREAM, SCHEMA, Kind, Message
 from livespot.publish.order import Hole, Order
 
 Notice: TypeAlias = Literal["lost", "restart"]
@@ -32,6 +31,22 @@ GREETING_S = 1.0
 
 ANSWER_S, TRIES = 2.0, 3
 """How long an answer is waited for, and how often it is asked for."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be told."""
+
+    kinds: tuple[Kind | Notice, ...]
+    streams: tuple[str, ...]
+    """All where there are none."""
+    past_s: float
+    """What was published in so many seconds before is told as well."""
+
+    def has(self, stream: str, kind: str) -> bool:
+        """Whether messages of this topic are to be told."""
+        own = stream == OWN_STREAM and kind == "heartbeat"
+        return kind in self.kinds and (own or not self.streams or stream in self.streams)
 
 
 @dataclass
@@ -54,58 +69,68 @@ class _Asked:
 
 
 class Follower:
-    """Turns what is heard into what is told, in order and without holes."""
+    """Turns what is heard of one publisher into what is told, in order and without holes."""
 
     def __init__(
-        self, kinds: Iterable[Kind | Notice] = ("event",), streams: Iterable[str] = (), past_s: float = 0.0
+        self, publisher: str, wanted: Wanted, ready: deque[Message], outgoing: deque[Message], ids: Iterator[int]
     ) -> None:
-        """`past_s`: what was published in so many seconds before is told as well. Raises PublishError for a kind that
-        does not exist."""
-        self.kinds, self.streams = tuple(kinds), tuple(streams)
-        unknown = [kind for kind in self.kinds if kind not in (*KINDS, *NOTICES)]
-        if unknown:
-            allowed = ", ".join((*KINDS, *NOTICES))
-            raise PublishError(f"no messages of kind {', '.join(map(repr, unknown))}: choose from {allowed}")
-        self.ready: deque[Message] = deque()
-        """To be told, in order."""
-        self.outgoing: deque[Message] = deque()
-        """Requests to be sent."""
-        self.requests: str | None = None
-        """Where the publisher answers, in its own words."""
-        self.publisher: str | None = None
+        """To `ready` goes what is to be told, to `outgoing` what is to be asked, with one of the `ids` each."""
+        self.publisher = publisher
         self.lost = 0
         """Messages that could not be had, so far."""
-        self._past_s = past_s
+        self.begin_at: int | None = None
+        """First number of a topic that is new; None where it is whichever is heard first."""
+        self.from_kept = False
+        """Whether all that is kept is told, not only what comes: it appeared while others were followed already."""
+        self._wanted, self._ready, self._outgoing, self._ids = wanted, ready, outgoing, ids
+        self._requests: str | None = None
+        """Where the publisher answers, in its own words."""
+        self._newest_s = float("-inf")
+        """The publisher's clock in its newest message."""
         self._phase: Literal["greeting", "joining", "following"] = "greeting"
         self._waiting: list[Message] = []
         """Heard while greeting and joining."""
         self._waiting_since_s: float | None = None
         self._topics: dict[tuple[str, str], _Topic] = {}
-        self._begin_at: int | None = None
-        """First number of a topic that is new; None where it is whichever is heard first."""
         self._asked: dict[int, _Asked] = {}
-        self._ids = count(1)
+
+    @property
+    def joined(self) -> bool:
+        """Whether it is followed already."""
+        return self._phase == "following"
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is followed, and the past was had that was asked for."""
+        return self.joined and all(topic.past is None for topic in self._topics.values())
+
+    @property
+    def greeting(self) -> bool:
+        """Whether its first heartbeat is waited for."""
+        return self._phase == "greeting"
 
     def hear(self, message: Message, now_s: float) -> None:
         """Take in a message of the stream, heard at the monotonic time `now_s`."""
-        if message["publisher"] != self.publisher:
-            self._begin(message["publisher"])
+        self._newest_s = max(self._newest_s, message["monotonic_s"])
         if message["kind"] == "heartbeat":
             self._hear_heartbeat(message, now_s)
-        if not self._wanted(message["stream"], message["kind"]):
+        if not self._wanted.has(message["stream"], message["kind"]):
             return
-        if self._phase == "following":
+        if self.joined:
             self._hear_live(message, now_s)
         else:
             self._waiting.append(message)
             self._waiting_since_s = now_s if self._waiting_since_s is None else self._waiting_since_s
 
+    def is_news(self, message: Message) -> bool:
+        """Whether it was made after all that was heard: a repeated message is no sign of life."""
+        return bool(message["monotonic_s"] > self._newest_s)
+
     def answer(self, head: Message, messages: list[Message], now_s: float) -> None:
         """Take in an answer to one of the requests."""
-        asked = self._asked.get(head["id"])
-        if asked is None or head["publisher"] != self.publisher:
+        asked = self._asked.pop(head["id"], None)
+        if asked is None:
             return
-        del self._asked[head["id"]]
         if head["reply"] != asked.request["request"]:
             self._give_up(asked, now_s)
         elif asked.topic is None:
@@ -113,50 +138,46 @@ class Follower:
         else:
             self._fill(asked.topic, asked.request, head, messages, now_s)
 
+    def overdue(self, now_s: float) -> bool:
+        """Whether no heartbeat will come that was to be waited for."""
+        waited_s = 0.0 if self._waiting_since_s is None else now_s - self._waiting_since_s
+        return self.greeting and (waited_s > GREETING_S or len(self._waiting) > MAX_HELD_MESSAGES)
+
     def tick(self, now_s: float) -> None:
         """Let time pass: what nobody answers is asked again, then given up."""
-        waited_s = 0.0 if self._waiting_since_s is None else now_s - self._waiting_since_s
-        if self._phase == "greeting" and (waited_s > GREETING_S or len(self._waiting) > MAX_HELD_MESSAGES):
+        if self.overdue(now_s):
             self._follow(now_s)
         for number, asked in list(self._asked.items()):
             if now_s < asked.until_s:
                 continue
             if asked.tries < TRIES:
                 asked.tries, asked.until_s = asked.tries + 1, now_s + ANSWER_S
-                self.outgoing.append(asked.request)
+                self._outgoing.append(asked.request)
             else:
                 del self._asked[number]
                 self._give_up(asked, now_s)
 
-    def _begin(self, publisher: str) -> None:
-        """A publisher is heard for the first time: the first at all, or one that was started anew."""
-        before, was_joined = self.publisher, self._phase == "following"
-        if before is not None:
-            for topic in self._topics.values():
-                self._settle(topic)
-            self.ready += self._waiting
-            self._notice("restart", OWN_STREAM, {"before": before, "publisher": publisher})
-            self._begin_at = 0 if was_joined else self._begin_at
-        self.publisher, self.requests, self._phase = publisher, None, "greeting"
-        self._waiting, self._waiting_since_s = [], None
-        for forgotten in (self._topics, self._asked, self.outgoing):
-            forgotten.clear()
+    def end(self) -> None:
+        """The publisher is gone for good: tell what is held of it."""
+        for topic in self._topics.values():
+            self._settle(topic)
+        self._ready += self._waiting
 
     def _hear_heartbeat(self, message: Message, now_s: float) -> None:
-        self.requests = message.get("requests")
-        if self._phase == "greeting" and self.requests is not None and self._begin_at is None:
+        self._requests = message.get("requests")
+        if self.greeting and self._requests is not None and self.begin_at is None:
             self._phase = "joining"
             self._ask({"request": "snapshot"}, None, now_s)
-        elif self._phase == "greeting":
+        elif self.greeting:
             self._follow(now_s)
-        if self._phase == "following" and self._begin_at is not None:
+        if self.joined and self.begin_at is not None:
             self._compare(message.get("next", {}), now_s)
 
     def _compare(self, numbers: dict[str, dict[str, int]], now_s: float) -> None:
         """The heartbeat tells how far every topic is: what was lost at its end is noticed, too."""
         for stream, kinds in numbers.items():
             for kind, number in kinds.items():
-                topic = self._topic(stream, kind) if self._wanted(stream, kind) else None
+                topic = self._topic(stream, kind) if self._wanted.has(stream, kind) else None
                 if topic and topic.order:
                     topic.order.known = max(topic.order.known, number)
                     self._advance(topic, now_s)
@@ -174,29 +195,38 @@ class Follower:
     def _advance(self, topic: _Topic, now_s: float) -> None:
         """Tell what is next, ask for what is missing."""
         assert topic.order
-        self.ready.extend(topic.order.ready())
-        if self.requests is None or topic.order.held > MAX_HELD_MESSAGES:
+        self._ready.extend(topic.order.ready())
+        if self._requests is None or topic.order.held > MAX_HELD_MESSAGES:
             self._settle(topic)
         elif not topic.asking and (hole := topic.order.hole()):
             self._replay(topic, {"first": hole.first, "last": hole.last}, now_s)
 
     def _join(self, head: Message, messages: list[Message], now_s: float) -> None:
         """A snapshot: from here on every number is known."""
-        self._begin_at = 0
-        since_utc = _before(head["utc"], self._past_s)
+        self.begin_at = 0
+        since_utc = _before(head["utc"], self._wanted.past_s)
         for stream, kinds in head["topics"].items():
             for kind, numbers in kinds.items():
                 topic = self._topic(stream, kind)
-                if self._past_s > 0 and numbers["next"] > 0 and self._wanted(stream, kind):
+                if self._wanted.past_s > 0 and numbers["next"] > 0 and self._wanted.has(stream, kind):
                     topic.order, topic.past = None, []
                     self._replay(topic, {"since_utc": since_utc, "last": numbers["next"] - 1}, now_s)
                 else:
-                    topic.order = Order(numbers["next"], numbers["next"])
+                    topic.order = Order(numbers["kept" if self.from_kept else "next"], numbers["next"])
         for message in messages:
-            if self._wanted(message["stream"], message["kind"]):
-                past = self._topic(message["stream"], message["kind"]).past
-                (self.ready if past is None else past).append(message)
+            if self._wanted.has(message["stream"], message["kind"]):
+                self._tell_state(self._topic(message["stream"], message["kind"]), message)
         self._follow(now_s)
+        for topic in [one for one in self._topics.values() if self._wanted.has(one.stream, one.kind)]:
+            if topic.order:
+                self._advance(topic, now_s)
+
+    def _tell_state(self, topic: _Topic, message: Message) -> None:
+        """A message of the snapshot; what is told with the past is not told before it."""
+        if topic.past is not None:
+            topic.past.append(message)
+        elif topic.order is None or message["seq"] < topic.order.next:
+            self._ready.append(message)
 
     def _fill(self, topic: _Topic, request: Message, head: Message, messages: list[Message], now_s: float) -> None:
         """A replay: its messages take their places, what is kept no more is lost."""
@@ -205,7 +235,7 @@ class Follower:
         if topic.order is None:
             topic.order = Order(missing["first"] if missing else head["first"], request["last"] + 1)
             before = {message["seq"]: message for message in topic.past or () if message["seq"] < topic.order.next}
-            self.ready += [before[number] for number in sorted(before)]  # the snapshot's may have been heard as well
+            self._ready += [before[number] for number in sorted(before)]  # the snapshot's may have been heard as well
             messages = [*messages, *(topic.past or ())]
             topic.past = None
         for message in messages:
@@ -243,13 +273,10 @@ class Follower:
             if isinstance(one, Hole):
                 self.lost += one.last - one.first + 1
                 fields = {"of": topic.kind, "first": one.first, "last": one.last, "publisher": self.publisher}
-                self._notice("lost", topic.stream, fields)
+                if "lost" in self._wanted.kinds:
+                    self._ready.append({"schema": SCHEMA, "stream": topic.stream, "kind": "lost"} | fields)
             else:
-                self.ready.append(one)
-
-    def _notice(self, kind: Notice, stream: str, fields: Message) -> None:
-        if kind in self.kinds:
-            self.ready.append({"schema": SCHEMA, "stream": stream, "kind": kind} | fields)
+                self._ready.append(one)
 
     def _replay(self, topic: _Topic, which: Message, now_s: float) -> None:
         topic.asking = True
@@ -257,20 +284,16 @@ class Follower:
 
     def _ask(self, request: Message, topic: _Topic | None, now_s: float) -> None:
         number = next(self._ids)
-        request = {"schema": SCHEMA, "id": number} | request
+        request = {"schema": SCHEMA, "publisher": self.publisher, "id": number} | request
         self._asked[number] = _Asked(request, topic, now_s + ANSWER_S)
-        self.outgoing.append(request)
+        self._outgoing.append(request)
 
     def _topic(self, stream: str, kind: str) -> _Topic:
         """The topic, which begins anew where it was not known."""
         if (stream, kind) not in self._topics:
-            order = None if self._begin_at is None else Order(self._begin_at)
+            order = None if self.begin_at is None else Order(self.begin_at)
             self._topics[stream, kind] = _Topic(stream, kind, order)
         return self._topics[stream, kind]
-
-    def _wanted(self, stream: str, kind: str) -> bool:
-        own = stream == OWN_STREAM and kind == "heartbeat"
-        return kind in self.kinds and (own or not self.streams or stream in self.streams)
 
 
 def _before(utc: str, past_s: float) -> str:

@@ -1,4 +1,4 @@
-"""The sockets of a subscriber: what arrives goes to a `Follower`, what that asks is sent, what went wrong is said.
+"""The sockets of a subscriber: what arrives goes to its `Followers`, what those ask is sent, what went wrong is said.
 
 A subscriber that is refused hears nothing, and so does one of a publisher that hangs: the monitor of the socket and the
 heartbeat tell. The link never waits; who waits, waits for its `sockets`.
@@ -15,7 +15,7 @@ import zmq
 from livespot.errors import PublishError
 from livespot.publish import endpoint as endpoints
 from livespot.publish.encoding import decode, encoder
-from livespot.publish.follower import Follower
+from livespot.publish.followers import Followers
 from livespot.publish.keys import ClientKeys
 from livespot.publish.messages import KINDS, OWN_STREAM, SCHEMA, Message, topic
 
@@ -49,18 +49,18 @@ _ENCODE = encoder("json")
 class Link:
     """Open from construction to `close`. It belongs to one thread."""
 
-    def __init__(self, endpoint: str, follower: Follower, silence_s: float, keys: ClientKeys | None = None) -> None:
+    def __init__(self, endpoint: str, followers: Followers, silence_s: float, keys: ClientKeys | None = None) -> None:
         """Raises PublishError for an endpoint that cannot be."""
         endpoints.check(endpoint)
         self.malformed = 0
         """Messages left out so far because they were none of livespot's."""
-        self._endpoint, self._follower, self._silence_s, self._keys = endpoint, follower, silence_s, keys
+        self._endpoint, self._followers, self._silence_s, self._keys = endpoint, followers, silence_s, keys
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._dealer: zmq.Socket[bytes] | None = None
         self._requests: str | None = None
         self._connected = False
-        self._alive_s, self._newest_s = time.monotonic(), 0.0
-        """When the publisher was last known to live, and its clock then."""
+        self._alive_s = time.monotonic()
+        """When the publisher was last known to live."""
         self._other_version: tuple[str, float] | None = None
         self._hung_up = 0
         try:
@@ -79,6 +79,11 @@ class Link:
         """What to wait for."""
         return [self._sub, self._monitor, *([self._dealer] if self._dealer else [])]
 
+    @property
+    def connected(self) -> bool:
+        """Whether the publisher has let the socket in and has not hung up."""
+        return self._connected
+
     def turn(self) -> None:
         """Take in what has arrived, send what must be asked. Raises PublishError where nothing will ever come."""
         now_s = time.monotonic()
@@ -90,7 +95,7 @@ class Link:
             self._take_answer(parts, now_s)
         while (parts := _received(self._monitor)) is not None:
             self._learn(struct.unpack("=hi", parts[0])[0], now_s)
-        self._follower.tick(now_s)
+        self._followers.tick(now_s)
         self._send_requests()
         self._check(now_s)
 
@@ -104,10 +109,10 @@ class Link:
         sub = self._sub
         self._configure(sub)
         sub.rcvhwm = RECEIVE_QUEUE_MESSAGES
-        follower = self._follower
-        if follower.streams:
-            for stream, kind in product(follower.streams, KINDS):
-                if kind in follower.kinds:
+        followers = self._followers
+        if followers.streams:
+            for stream, kind in product(followers.streams, KINDS):
+                if kind in followers.kinds:
                     sub.subscribe(topic(stream, kind))
         else:  # no prefix means one kind of any stream: all comes, and is sifted here
             sub.subscribe(f"{SCHEMA}.".encode())
@@ -133,25 +138,24 @@ class Link:
         if message is None:
             self.malformed += 1
             return
-        if message["publisher"] != self._follower.publisher or message["monotonic_s"] > self._newest_s:
-            self._alive_s, self._newest_s = now_s, message["monotonic_s"]  # a repeated message is no sign of life
         if message["kind"] == "heartbeat":
             self._silence_s = max(self._silence_s, 3 * message.get("interval_s", 0.0))
-        self._follower.hear(message, now_s)
+        if self._followers.hear(message, now_s):
+            self._alive_s = now_s
 
     def _take_answer(self, parts: list[bytes], now_s: float) -> None:
         head = _answer(parts[0])
         messages = [_message([b"", content]) for content in parts[1:]]
         if head is not None:
-            self._follower.answer(head, [message for message in messages if message is not None], now_s)
+            self._followers.answer(head, [message for message in messages if message is not None], now_s)
 
     def _send_requests(self) -> None:
-        follower = self._follower
-        if follower.outgoing and follower.requests and follower.requests != self._requests:
-            self._connect_dealer(follower.requests)
-        while self._dealer and follower.outgoing:
+        followers = self._followers
+        if followers.outgoing and followers.requests and followers.requests != self._requests:
+            self._connect_dealer(followers.requests)
+        while self._dealer and followers.outgoing:
             with suppress(zmq.Again):
-                self._dealer.send(_ENCODE(follower.outgoing.popleft()), zmq.DONTWAIT)
+                self._dealer.send(_ENCODE(followers.outgoing.popleft()), zmq.DONTWAIT)
 
     def _connect_dealer(self, requests: str) -> None:
         if self._dealer is not None:
@@ -181,7 +185,7 @@ class Link:
         return "the server's key may be another than the one given, it may use none, or is no livespot"
 
     def _check(self, now_s: float) -> None:
-        if self._other_version and self._follower.publisher is None and now_s - self._other_version[1] > 1.0:
+        if self._other_version and not self._followers.heard and now_s - self._other_version[1] > 1.0:
             raise PublishError(
                 f"{self._endpoint} speaks {self._other_version[0]}, this is {SCHEMA}: install the version of livespot "
                 "that runs there"
@@ -209,8 +213,9 @@ def _message(parts: list[bytes]) -> Message | None:
         return None
     sound = message.get("schema") == SCHEMA and _typed(message, _MESSAGE)
     if sound and message["kind"] == "heartbeat":
-        sound = _typed({"interval_s": 0, "next": {}, "requests": ""} | message, _HEARTBEAT)
+        sound = _typed({"interval_s": 0, "next": {}, "requests": "", "upstream": "", "upstreams": {}} | message, _HEARTBEAT)
         sound = sound and _numbered(message.get("next", {}), 2)
+        sound = sound and all(isinstance(one, str | None) for one in message.get("upstreams", {}).values())
     return message if sound else None
 
 
@@ -229,7 +234,7 @@ _Types: TypeAlias = dict[str, tuple[type, ...]]
 _NUMBER = (int, float)
 
 _MESSAGE: _Types = {"stream": (str,), "kind": (str,), "publisher": (str,), "seq": (int,), "monotonic_s": _NUMBER}
-_HEARTBEAT: _Types = {"interval_s": _NUMBER, "next": (dict,), "requests": (str,)}
+_HEARTBEAT: _Types = {"interval_s": _NUMBER, "next": (dict,), "requests": (str,), "upstream": (str,), "upstreams": (dict,)}
 _ANSWER: _Types = {"id": (int,), "publisher": (str,), "reply": (str,)}
 _ANSWERS: dict[str, _Types] = {
     "snapshot": {"topics": (dict,), "utc": (str,)},

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from livespot.errors import PublishError
 from livespot.publish.archive import Archive, Replay
+from livespot.publish.archives import Archives
 from livespot.publish.encoding import Encode, decode
 from livespot.publish.messages import SCHEMA, Message, Moment, stamps
 
@@ -24,6 +25,7 @@ MAX_SEQ = 2**63 - 1
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Answer: TypeAlias = tuple[Message, list[bytes]]
+Kept: TypeAlias = Archive | Archives
 
 
 class _Refused(Exception):  # noqa: N818
@@ -32,25 +34,29 @@ class _Refused(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers the requests to one publisher."""
+    """Answers the requests at one endpoint."""
 
     publisher: str
+    """The one at the endpoint itself."""
     encode: Encode
 
-    def answer(self, content: bytes, archive: Archive, now: Moment) -> list[bytes]:
+    def answer(self, content: bytes, archives: Archives, now: Moment) -> list[bytes]:
         """The parts of the answer to a request of whatever content."""
         identity: object = None
+        publisher = self.publisher
         try:
             request = _parse(content)
             identity = _identity(request)
-            body, contents = _answer(request, archive)
+            kept = _meant(request, archives)
+            publisher = request.get("publisher") or publisher
+            body, contents = _answer(request, kept)
         except _Refused as refusal:
             body, contents = {"reply": "error", "error": str(refusal)}, []
-        head = {"schema": SCHEMA, "publisher": self.publisher, "id": identity} | stamps(now)
+        head = {"schema": SCHEMA, "publisher": publisher, "id": identity} | stamps(now)
         return [self.encode(head | body | {"count": len(contents)}), *contents]
 
 
-def snapshot(_: Message, archive: Archive) -> Answer:
+def snapshot(_: Message, archive: Kept) -> Answer:
     """State of every source, open events, and the numbers of every topic."""
     topics: dict[str, dict[str, dict[str, int]]] = {}
     for (stream, kind), numbers in archive.topics().items():
@@ -58,7 +64,7 @@ def snapshot(_: Message, archive: Archive) -> Answer:
     return {"topics": topics}, archive.state()
 
 
-def replay(request: Message, archive: Archive) -> Answer:
+def replay(request: Message, archive: Kept) -> Answer:
     """Messages of one topic from a number or a time on."""
     stream, kind = (_text(request, key) for key in ("stream", "kind"))
     last = _number(request, "last") if request.get("last") is not None else None
@@ -69,17 +75,17 @@ def replay(request: Message, archive: Archive) -> Answer:
     return {"stream": stream, "kind": kind} | _told(given), given.contents
 
 
-def clock(_: Message, __: Archive) -> Answer:
+def clock(_: Message, __: Kept) -> Answer:
     """Nothing but what every answer holds: that the publisher is there, and both its clocks."""
     return {}, []
 
 
-def metrics(_: Message, archive: Archive) -> Answer:
+def metrics(_: Message, archive: Kept) -> Answer:
     """What the run measured of itself."""
     return {"metrics": archive.metrics}, []
 
 
-_REQUESTS: dict[str, Callable[[Message, Archive], Answer]] = {
+_REQUESTS: dict[str, Callable[[Message, Kept], Answer]] = {
     "snapshot": snapshot,
     "replay": replay,
     "metrics": metrics,
@@ -88,7 +94,7 @@ _REQUESTS: dict[str, Callable[[Message, Archive], Answer]] = {
 }
 
 
-def _answer(request: Message, archive: Archive) -> Answer:
+def _answer(request: Message, archive: Kept) -> Answer:
     name = request.get("request")
     if not isinstance(name, str) or name not in _REQUESTS:
         raise _Refused(f"no such request: expected request to be {', '.join(_REQUESTS)}")
@@ -103,6 +109,15 @@ def _parse(content: bytes) -> Message:
         return decode(content)
     except (ValueError, OverflowError, PublishError) as error:
         raise _Refused(f"the request cannot be read: {str(error)[:200]}") from None
+
+
+def _meant(request: Message, archives: Archives) -> Kept:
+    """What is kept of the publisher that is asked for, of all where none is named."""
+    given = request.get("publisher")
+    kept = archives.of(given) if given is None or isinstance(given, str) else None
+    if kept is None:
+        raise _Refused("no such publisher is known here: expected one whose heartbeats come from this endpoint")
+    return kept
 
 
 def _identity(request: Message) -> int | str | None:

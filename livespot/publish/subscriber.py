@@ -10,7 +10,8 @@ import zmq
 import zmq.asyncio
 
 from livespot.errors import PublishError
-from livespot.publish.follower import Follower, Notice
+from livespot.publish.follower import Notice
+from livespot.publish.followers import Followers
 from livespot.publish.keys import ClientKeys, client_keys
 from livespot.publish.link import Link
 from livespot.publish.messages import Kind, Message
@@ -53,7 +54,7 @@ def subscribe(
     cannot be, and while iterating where a connected publisher gives no sign of life for `silence_s`, speaks another
     version, or refuses the key.
     """
-    return Subscription(endpoint, Follower(kinds, streams, past_s), timeout_s, silence_s, client_keys(key, server_key))
+    return Subscription(endpoint, Followers(kinds, streams, past_s), timeout_s, silence_s, client_keys(key, server_key))
 
 
 def subscribe_async(
@@ -74,7 +75,7 @@ def subscribe_async(
             print(event["type"], event["onset_s"])
     """
     return AsyncSubscription(
-        endpoint, Follower(kinds, streams, past_s), timeout_s, silence_s, client_keys(key, server_key)
+        endpoint, Followers(kinds, streams, past_s), timeout_s, silence_s, client_keys(key, server_key)
     )
 
 
@@ -82,9 +83,9 @@ class _Subscription:
     """What both subscriptions share: all but how they wait."""
 
     def __init__(
-        self, endpoint: str, follower: Follower, timeout_s: float | None, silence_s: float, keys: ClientKeys | None
+        self, endpoint: str, followers: Followers, timeout_s: float | None, silence_s: float, keys: ClientKeys | None
     ) -> None:
-        self._endpoint, self._follower, self._silence_s, self._keys = endpoint, follower, silence_s, keys
+        self._endpoint, self._followers, self._silence_s, self._keys = endpoint, followers, silence_s, keys
         self._timeout_s = math.inf if timeout_s is None else timeout_s
         self._link: Link | None = None
         self._malformed = 0
@@ -92,7 +93,7 @@ class _Subscription:
     @property
     def lost(self) -> int:
         """Messages that could not be had, so far."""
-        return self._follower.lost
+        return self._followers.lost
 
     @property
     def malformed(self) -> int:
@@ -100,7 +101,7 @@ class _Subscription:
         return self._link.malformed if self._link else self._malformed
 
     def _open(self) -> None:
-        self._link = Link(self._endpoint, self._follower, self._silence_s, self._keys)
+        self._link = Link(self._endpoint, self._followers, self._silence_s, self._keys)
 
     def _close(self) -> None:
         if self._link is not None:
@@ -112,9 +113,9 @@ class _Subscription:
         """The next message that can be told without waiting."""
         if self._link is None:
             raise PublishError(f"{self._endpoint} is not open: iterate inside `with subscribe(...) as messages:`")
-        if not self._follower.ready:
+        if not self._followers.ready:
             self._link.turn()
-        return self._follower.ready.popleft() if self._follower.ready else None
+        return self._followers.ready.popleft() if self._followers.ready else None
 
     def _register(self, poller: zmq.Poller) -> None:
         for one in self._link.sockets if self._link else ():

@@ -5,6 +5,7 @@ import socket
 import time
 import uuid
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -15,7 +16,8 @@ from livespot.metrics import RunMetrics
 from livespot.publish import endpoint as endpoints
 from livespot.publish import messages
 from livespot.publish.archive import Archive
-from livespot.publish.desk import Desk, Sockets, Unsent
+from livespot.publish.archives import Archives
+from livespot.publish.desk import IDLE_S, Desk, Sockets, Unsent
 from livespot.publish.encoding import Encoding, encoder
 from livespot.publish.keys import ZAP, Guard
 from livespot.publish.messages import OWN_STREAM, Message, Moment, Record, Recording
@@ -97,6 +99,7 @@ class Publisher:
         self._key, self._allowed_keys, self._insecure = key, allowed_keys, insecure
         self._record, self._record_scores = record, record_scores
         self._desk: Desk | None = None
+        self._upstreams: dict[str, str | None] | None = None
 
     def __enter__(self) -> "Publisher":
         """Raises PublishError where an endpoint cannot be bound, a key not be used or a recording not be made."""
@@ -118,7 +121,8 @@ class Publisher:
             self._context.destroy(linger=0)
             raise
         self._archive = Archive(self._keep, self._recorder)
-        self._desk = Desk(sockets, self._archive, encode, Answers(self._id, encode), self._recorder)
+        archives = Archives(self._id, self._archive, self._keep)
+        self._desk = Desk(sockets, archives, encode, Answers(self._id, encode), self._recorder)
         self._desk.start()
         self.heartbeat()  # kept for new subscribers: it says where to ask
         return self
@@ -150,7 +154,7 @@ class Publisher:
         if now.monotonic_s >= self._heartbeat_due_s:
             self._heartbeat_due_s = now.monotonic_s + self._heartbeat_s
             told = messages.heartbeat(uptime_s, self._heartbeat_s, self._next, self.requests or "", self.recording)
-            self._send(told, now)
+            self._send(told | ({} if self._upstreams is None else {"upstreams": self._upstreams}), now)
         if self._desk:
             self._desk.ring()
         return notices
@@ -173,6 +177,22 @@ class Publisher:
     def measured(self, run: RunMetrics) -> None:
         """What is answered from now on to who asks for metrics. Any thread may call it, while the publisher is open."""
         self._archive.metrics = messages.metrics(run, Moment.now())
+
+    def name_upstreams(self, upstreams: Mapping[str, str | None]) -> None:
+        """Say in every heartbeat from now on, of which the next goes out at once, whose messages are passed on: by name
+        of the machine the publisher there, None where none was heard yet."""
+        self._upstreams = dict(upstreams)
+        self._heartbeat_due_s = time.monotonic()
+        self.heartbeat()
+
+    def pass_on(self, message: Message, utc_s: float) -> None:
+        """Send a message of another publisher, made at `utc_s`, as it is; waits where too many are on their way."""
+        desk = self._open_desk()
+        while desk.full:
+            desk = self._open_desk()
+            desk.ring()
+            time.sleep(IDLE_S)
+        desk.hand_over(Unsent(messages.topic(message["stream"], message["kind"]), message, utc_s))
 
     def _open(self) -> Sockets:
         zap, requests = None, self.requests or endpoints.beside(self.endpoint)
@@ -234,16 +254,20 @@ class Publisher:
             self._guard.configure(one)
 
     def _send(self, body: Message, now: Moment) -> Message:
-        if self._desk is None:
-            raise PublishError(f"{self.endpoint} is not open: publish inside `with Publisher(...) as publisher:`")
-        if self._desk.error:
-            raise PublishError(f"{self.endpoint} sends no more: {self._desk.error!r}") from self._desk.error
+        desk = self._open_desk()
         stream, kind = body["stream"], body["kind"]
         number = self._next[stream].get(kind, 0)
         self._next[stream][kind] = number + 1
         message = messages.envelope(self._id, number, now, body)
-        self._desk.hand_over(Unsent(messages.topic(stream, kind), message, now.utc_s))
+        desk.hand_over(Unsent(messages.topic(stream, kind), message, now.utc_s))
         return message
+
+    def _open_desk(self) -> Desk:
+        if self._desk is None:
+            raise PublishError(f"{self.endpoint} is not open: publish inside `with Publisher(...) as publisher:`")
+        if self._desk.error:
+            raise PublishError(f"{self.endpoint} sends no more: {self._desk.error!r}") from self._desk.error
+        return self._desk
 
 
 def _bound(one: "zmq.Socket[bytes]", endpoint: str, must: bool) -> bool:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livespot.publish.archive import Archive, Sent
+from livespot.publish.archive import Sent
+from livespot.publish.archives import Archives
 from livespot.publish.encoding import Encoding, decode, encoder
 from livespot.publish.messages import Message, Moment, body, envelope, schema, topic
 from livespot.publish.requests import MAX_ID, MAX_REQUEST_BYTES, Answers
@@ -19,9 +20,9 @@ NOW = Moment(monotonic_s=1000.25, utc_s=1_800_000_000.5)
 PUBLISHER = "0" * 32
 
 
-def archive(encoding: Encoding = "json") -> Archive:
+def archive(encoding: Encoding = "json") -> Archives:
     """Three messages of cam1: a status, an event that opens and closes."""
-    kept = Archive(100)
+    kept = Archives(PUBLISHER, 100)
     for seq, record in ((0, RUNNING), (0, OPEN), (1, CLOSE)):
         message = envelope(PUBLISHER, seq, NOW, body(record, NOW))
         kept.push(Sent(topic("cam1", message["kind"]), encoder(encoding)(message), message, NOW.utc_s))

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from livespot.errors import PublishError
-from livespot.publish.archive import Archive, Sent
+from livespot.publish.archive import Sent
+from livespot.publish.archives import Archives
 from livespot.publish.encoding import decode, encoder
-from livespot.publish.follower import ANSWER_S, GREETING_S, MAX_HELD_MESSAGES, TRIES, Follower, Notice
+from livespot.publish.follower import ANSWER_S, GREETING_S, MAX_HELD_MESSAGES, TRIES, Notice
+from livespot.publish.followers import Followers
 from livespot.publish.messages import Kind, Message, Moment, Record, body, envelope, heartbeat, topic
 from livespot.publish.requests import Answers
 from tests.publish.examples import CLOSE, LOST_FRAMES, OPEN, RUNNING, SCORES
@@ -24,7 +26,7 @@ class Server:
     def __init__(self, name: str = "a", keep: int = 1000, answers: bool = True) -> None:
         self.now_s = 0.0
         self._id = name * 32
-        self._archive = Archive(keep)
+        self._archives = Archives(self._id, keep)
         self._answers = Answers(self._id, ENCODE) if answers else None
         self._next: dict[str, dict[str, int]] = {}
 
@@ -40,7 +42,7 @@ class Server:
     def ask(self, request: Message) -> tuple[Message, list[Message]] | None:
         if self._answers is None:
             return None
-        head, *contents = self._answers.answer(ENCODE(request), self._archive, self._now)
+        head, *contents = self._answers.answer(ENCODE(request), self._archives, self._now)
         return decode(head), [decode(content) for content in contents]
 
     @property
@@ -53,31 +55,31 @@ class Server:
         numbers[message_body["kind"]] = seq + 1
         message = envelope(self._id, seq, self._now, message_body)
         name = topic(message["stream"], message["kind"])
-        self._archive.push(Sent(name, ENCODE(message), message, self._now.utc_s))
+        self._archives.push(Sent(name, ENCODE(message), message, self._now.utc_s))
         return message
 
 
-def exchange(server: Server, follower: Follower) -> None:
+def exchange(server: Server, followers: Followers) -> None:
     """Every request that is waiting is answered."""
-    while follower.outgoing:
-        if answer := server.ask(follower.outgoing.popleft()):
-            follower.answer(*answer, server.now_s)
+    while followers.outgoing:
+        if answer := server.ask(followers.outgoing.popleft()):
+            followers.answer(*answer, server.now_s)
 
 
-def hear(server: Server, follower: Follower, *messages: Message) -> None:
+def hear(server: Server, followers: Followers, *messages: Message) -> None:
     for message in messages:
-        follower.hear(message, server.now_s)
-        exchange(server, follower)
+        followers.hear(message, server.now_s)
+        exchange(server, followers)
 
 
-def joined(server: Server, follower: Follower) -> Follower:
-    hear(server, follower, server.heartbeat())
-    return follower
+def joined(server: Server, followers: Followers) -> Followers:
+    hear(server, followers, server.heartbeat())
+    return followers
 
 
-def told(follower: Follower) -> list[Message]:
-    messages = list(follower.ready)
-    follower.ready.clear()
+def told(followers: Followers) -> list[Message]:
+    messages = list(followers.ready)
+    followers.ready.clear()
     return messages
 
 
@@ -86,57 +88,57 @@ def numbers(messages: Iterable[Message]) -> list[int]:
 
 
 def test_who_joins_is_told_the_state_first_then_what_comes() -> None:
-    server, follower = Server(), Follower(EVERY)
+    server, followers = Server(), Followers(EVERY)
     for record in (replace(RUNNING, state="connecting"), RUNNING, SCORES, OPEN):
         server.publish(record)
-    joined(server, follower)
-    hear(server, follower, server.publish(CLOSE))
-    assert [(one["kind"], one["seq"]) for one in told(follower)] == [("status", 1), ("event", 0), ("event", 1)]
+    joined(server, followers)
+    hear(server, followers, server.publish(CLOSE))
+    assert [(one["kind"], one["seq"]) for one in told(followers)] == [("status", 1), ("event", 0), ("event", 1)]
 
 
 def test_what_is_heard_before_the_snapshot_is_told_once_and_after_it() -> None:
-    server, follower = Server(), Follower(("event",))
+    server, followers = Server(), Followers(("event",))
     first = [server.publish(OPEN), server.publish(CLOSE)]
     for message in (*first, server.heartbeat(), server.publish(OPEN)):
-        follower.hear(message, 0.0)
-    assert told(follower) == []
-    exchange(server, follower)
-    hear(server, follower, server.publish(CLOSE))
-    assert numbers(told(follower)) == [2, 3]
+        followers.hear(message, 0.0)
+    assert told(followers) == []
+    exchange(server, followers)
+    hear(server, followers, server.publish(CLOSE))
+    assert numbers(told(followers)) == [2, 3]
 
 
 def test_a_repeated_message_is_told_once() -> None:
     server = Server()
-    follower = joined(server, Follower(EVERY))
+    followers = joined(server, Followers(EVERY))
     message = server.publish(RUNNING)
-    hear(server, follower, message, message)
-    assert told(follower) == [message]
+    hear(server, followers, message, message)
+    assert told(followers) == [message]
 
 
 def test_a_hole_is_asked_for_and_filled_before_what_follows() -> None:
     server = Server()
-    follower = joined(server, Follower(("event", "lost")))
+    followers = joined(server, Followers(("event", "lost")))
     sent = [server.publish(OPEN) for _ in range(5)]
-    hear(server, follower, sent[0], sent[3], sent[4])
-    assert told(follower) == sent
-    assert follower.lost == 0
+    hear(server, followers, sent[0], sent[3], sent[4])
+    assert told(followers) == sent
+    assert followers.lost == 0
 
 
 def test_a_hole_at_the_end_is_noticed_by_the_heartbeat() -> None:
     server = Server()
-    follower = joined(server, Follower(("event",)))
+    followers = joined(server, Followers(("event",)))
     sent = [server.publish(OPEN) for _ in range(3)]
-    assert told(follower) == []
-    hear(server, follower, server.heartbeat())
-    assert told(follower) == sent
+    assert told(followers) == []
+    hear(server, followers, server.heartbeat())
+    assert told(followers) == sent
 
 
 def test_a_long_hole_is_filled_by_several_answers() -> None:
     server = Server(keep=3000)
-    follower = joined(server, Follower(("event", "lost")))
+    followers = joined(server, Followers(("event", "lost")))
     sent = [server.publish(OPEN) for _ in range(2000)]
-    hear(server, follower, sent[-1])
-    assert numbers(told(follower)) == list(range(2000))
+    hear(server, followers, sent[-1])
+    assert numbers(told(followers)) == list(range(2000))
 
 
 def test_a_long_hole_is_filled_to_its_end_though_its_beginning_comes_by_itself_meanwhile() -> None:
@@ -155,21 +157,21 @@ def test_a_long_hole_is_filled_to_its_end_though_its_beginning_comes_by_itself_m
 
 def test_what_is_kept_no_more_is_told_exactly() -> None:
     server = Server(keep=3)
-    follower = joined(server, Follower(("event", "lost")))
+    followers = joined(server, Followers(("event", "lost")))
     sent = [server.publish(OPEN) for _ in range(10)]
-    hear(server, follower, sent[0], sent[9])
-    first, lost, *rest = told(follower)
+    hear(server, followers, sent[0], sent[9])
+    first, lost, *rest = told(followers)
     assert (first["seq"], numbers(rest)) == (0, [7, 8, 9])
     assert (lost["kind"], lost["of"], lost["stream"], lost["first"], lost["last"]) == ("lost", "event", "cam1", 1, 6)
-    assert follower.lost == 6
+    assert followers.lost == 6
 
 
 def test_losses_are_counted_but_not_told_where_nobody_asked() -> None:
     server = Server(keep=0)
-    follower = joined(server, Follower(("event",)))
+    followers = joined(server, Followers(("event",)))
     sent = [server.publish(OPEN) for _ in range(3)]
-    hear(server, follower, sent[2])
-    assert (told(follower), follower.lost) == ([sent[2]], 2)
+    hear(server, followers, sent[2])
+    assert (told(followers), followers.lost) == ([sent[2]], 2)
 
 
 def test_the_past_is_told_on_request_as_far_as_it_is_kept() -> None:
@@ -177,8 +179,8 @@ def test_the_past_is_told_on_request_as_far_as_it_is_kept() -> None:
     for second in range(6):
         server.now_s = float(second)
         server.publish(CLOSE)
-    assert numbers(told(joined(server, Follower(("event", "lost"), past_s=2.0)))) == [3, 4, 5]
-    lost, *rest = told(joined(server, Follower(("event", "lost"), past_s=float("inf"))))
+    assert numbers(told(joined(server, Followers(("event", "lost"), past_s=2.0)))) == [3, 4, 5]
+    lost, *rest = told(joined(server, Followers(("event", "lost"), past_s=float("inf"))))
     assert ((lost["first"], lost["last"]), numbers(rest)) == ((0, 1), [2, 3, 4, 5])
 
 
@@ -187,28 +189,28 @@ def test_the_past_begins_with_events_that_were_open_then() -> None:
     server.publish(replace(OPEN, id="old"))
     server.now_s = 100.0
     server.publish(OPEN)
-    follower = joined(server, Follower(("event",), past_s=1.0))
-    hear(server, follower, server.publish(CLOSE))
-    assert [(one["id"], one["seq"]) for one in told(follower)] == [("old", 0), (OPEN.id, 1), (OPEN.id, 2)]
+    followers = joined(server, Followers(("event",), past_s=1.0))
+    hear(server, followers, server.publish(CLOSE))
+    assert [(one["id"], one["seq"]) for one in told(followers)] == [("old", 0), (OPEN.id, 1), (OPEN.id, 2)]
 
 
 def test_only_what_is_asked_for_is_told_and_filled() -> None:
     server = Server()
-    follower = joined(server, Follower(("event",), streams=("cam1",)))
+    followers = joined(server, Followers(("event",), streams=("cam1",)))
     for source in ("cam1", "door"):
-        hear(server, follower, server.publish(replace(OPEN, source=source)), server.publish(SCORES))
+        hear(server, followers, server.publish(replace(OPEN, source=source)), server.publish(SCORES))
     server.publish(replace(CLOSE, source="door"))
-    hear(server, follower, server.heartbeat())
-    assert [(one["stream"], one["kind"]) for one in told(follower)] == [("cam1", "event")]
+    hear(server, followers, server.heartbeat())
+    assert [(one["stream"], one["kind"]) for one in told(followers)] == [("cam1", "event")]
 
 
 def test_a_publisher_that_was_started_anew_is_told_and_followed_from_its_first_message() -> None:
     first, second = Server("a"), Server("b")
-    follower = joined(first, Follower(("event", "restart")))
-    hear(first, follower, first.publish(OPEN))
+    followers = joined(first, Followers(("event", "restart")))
+    hear(first, followers, first.publish(OPEN))
     sent = [second.publish(OPEN) for _ in range(3)]
-    hear(second, follower, sent[2], second.heartbeat())
-    before, restart, *after = told(follower)
+    hear(second, followers, sent[2], second.heartbeat())
+    before, restart, *after = told(followers)
     assert (before["publisher"], restart["kind"], restart["before"]) == ("a" * 32, "restart", "a" * 32)
     assert restart["publisher"] == "b" * 32
     assert after == sent
@@ -216,104 +218,104 @@ def test_a_publisher_that_was_started_anew_is_told_and_followed_from_its_first_m
 
 def test_what_is_held_of_a_publisher_that_ended_is_told_before_the_next() -> None:
     first, second = Server("a"), Server("b")
-    follower = joined(first, Follower(("event", "lost", "restart")))
+    followers = joined(first, Followers(("event", "lost", "restart")))
     sent = [first.publish(OPEN) for _ in range(3)]
-    follower.hear(sent[0], 0.0)
-    follower.hear(sent[2], 0.0)
-    hear(second, follower, second.heartbeat())
-    kinds = [(one["kind"], one.get("seq", one.get("first"))) for one in told(follower)]
+    followers.hear(sent[0], 0.0)
+    followers.hear(sent[2], 0.0)
+    hear(second, followers, second.heartbeat())
+    kinds = [(one["kind"], one.get("seq", one.get("first"))) for one in told(followers)]
     assert kinds == [("event", 0), ("lost", 1), ("event", 2), ("restart", None)]
 
 
 def test_an_answer_of_a_publisher_that_ended_is_not_taken_for_one_of_the_next() -> None:
     first, second = Server("a"), Server("b")
-    follower = joined(first, Follower(("event",)))
+    followers = joined(first, Followers(("event",)))
     sent = [first.publish(OPEN) for _ in range(2)]
-    follower.hear(sent[1], 0.0)
-    answer = first.ask(follower.outgoing.popleft())
+    followers.hear(sent[1], 0.0)
+    answer = first.ask(followers.outgoing.popleft())
     assert answer
-    hear(second, follower, second.heartbeat(), second.publish(OPEN))
-    follower.answer(*answer, 0.0)
-    assert [(one["publisher"][0], one["seq"]) for one in told(follower)] == [("a", 1), ("b", 0)]
+    hear(second, followers, second.heartbeat(), second.publish(OPEN))
+    followers.answer(*answer, 0.0)
+    assert [(one["publisher"][0], one["seq"]) for one in told(followers)] == [("a", 1), ("b", 0)]
 
 
 def test_an_older_publisher_is_followed_from_the_first_message_on_and_its_holes_are_told() -> None:
     server = Server(answers=False)
     for _ in range(3):
         server.publish(OPEN)
-    follower = joined(server, Follower(("event", "lost")))
+    followers = joined(server, Followers(("event", "lost")))
     sent = [server.publish(OPEN) for _ in range(4)]
-    hear(server, follower, sent[0], sent[1], sent[3])
-    assert [(one["kind"], one.get("seq", one.get("first"))) for one in told(follower)] == [
+    hear(server, followers, sent[0], sent[1], sent[3])
+    assert [(one["kind"], one.get("seq", one.get("first"))) for one in told(followers)] == [
         ("event", 3), ("event", 4), ("lost", 5), ("event", 6),
     ]  # fmt: skip
 
 
 def test_a_publisher_without_heartbeats_is_followed_after_a_while() -> None:
-    server, follower = Server(answers=False), Follower(("event",))
-    follower.hear(server.publish(OPEN), 10.0)
-    follower.tick(10.0 + GREETING_S)
-    assert told(follower) == []
-    follower.tick(10.1 + GREETING_S)
-    assert numbers(told(follower)) == [0]
+    server, followers = Server(answers=False), Followers(("event",))
+    followers.hear(server.publish(OPEN), 10.0)
+    followers.tick(10.0 + GREETING_S)
+    assert told(followers) == []
+    followers.tick(10.1 + GREETING_S)
+    assert numbers(told(followers)) == [0]
 
 
 def test_what_nobody_answers_is_asked_again_then_told_as_lost() -> None:
     server = Server()
-    follower = joined(server, Follower(("event", "lost")))
+    followers = joined(server, Followers(("event", "lost")))
     sent = [server.publish(OPEN) for _ in range(3)]
-    follower.hear(sent[2], 0.0)
+    followers.hear(sent[2], 0.0)
     asked = 0
     for second in range(20):
-        asked += len(follower.outgoing)
-        follower.outgoing.clear()
-        follower.tick(float(second))
+        asked += len(followers.outgoing)
+        followers.outgoing.clear()
+        followers.tick(float(second))
     assert asked == TRIES
-    assert [(one["kind"], one.get("last")) for one in told(follower)] == [("lost", 1), ("event", None)]
+    assert [(one["kind"], one.get("last")) for one in told(followers)] == [("lost", 1), ("event", None)]
 
 
 def test_where_nobody_answers_at_all_what_is_heard_is_told_after_a_while() -> None:
-    server, follower = Server(), Follower(("event",))
+    server, followers = Server(), Followers(("event",))
     server.publish(OPEN)
-    follower.hear(server.heartbeat(), 0.0)
-    follower.hear(server.publish(CLOSE), 0.0)
+    followers.hear(server.heartbeat(), 0.0)
+    followers.hear(server.publish(CLOSE), 0.0)
     for second in range(int(TRIES * ANSWER_S) + 2):
-        follower.tick(float(second))
-    assert numbers(told(follower)) == [1]
+        followers.tick(float(second))
+    assert numbers(told(followers)) == [1]
 
 
 def test_an_answer_that_is_late_is_ignored() -> None:
     server = Server()
-    follower = joined(server, Follower(("event",)))
+    followers = joined(server, Followers(("event",)))
     sent = [server.publish(OPEN) for _ in range(2)]
-    follower.hear(sent[1], 0.0)
-    answer = server.ask(follower.outgoing.popleft())
+    followers.hear(sent[1], 0.0)
+    answer = server.ask(followers.outgoing.popleft())
     assert answer
     for second in range(20):
-        follower.tick(float(second))
-    follower.answer(*answer, 20.0)
-    assert numbers(told(follower)) == [1]
+        followers.tick(float(second))
+    followers.answer(*answer, 20.0)
+    assert numbers(told(followers)) == [1]
 
 
 def test_what_is_held_back_is_bounded() -> None:
     server = Server()
-    follower = joined(server, Follower(("event",)))
+    followers = joined(server, Followers(("event",)))
     message = server.publish(OPEN)
     for seq in range(1, MAX_HELD_MESSAGES + 10):
-        follower.hear(message | {"seq": seq}, 0.0)
-    assert follower.lost == 1
-    assert len(follower.ready) == MAX_HELD_MESSAGES + 9
+        followers.hear(message | {"seq": seq}, 0.0)
+    assert followers.lost == 1
+    assert len(followers.ready) == MAX_HELD_MESSAGES + 9
 
 
 def test_what_came_before_the_past_and_was_heard_is_told_once_in_order_though_the_snapshot_holds_it() -> None:
-    server, follower = Server(), Follower(("status",), past_s=0.3)
+    server, followers = Server(), Followers(("status",), past_s=0.3)
     sent = [server.publish(replace(RUNNING, state=state)) for state in ("connecting", "running")]
     server.now_s = 0.5
     welcome = sent[-1]
     for message in (*sent, welcome, server.heartbeat()):
-        follower.hear(message, server.now_s)
-    exchange(server, follower)
-    assert told(follower) == sent
+        followers.hear(message, server.now_s)
+    exchange(server, followers)
+    assert told(followers) == sent
 
 
 JOINED_STEP = 50
@@ -323,51 +325,51 @@ JOINED_STEP = 50
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_the_wire_loses_each_kept_message_is_told_once_in_order(seed: int, past_s: float) -> None:
     draws = random.Random(seed)
-    server, follower = Server(keep=200), Follower(("event", "score", "status", "gap"), past_s=past_s)
+    server, followers = Server(keep=200), Followers(("event", "score", "status", "gap"), past_s=past_s)
     sent: dict[tuple[str, str], list[tuple[float, Message]]] = {}
     heard: list[Message] = []
     lost_requests: set[int] = set()
     for step in range(300):
         server.now_s = step / 10
         if step == JOINED_STEP:
-            welcome_and_join(server, follower, [message for _, message in (one[-1] for one in sent.values())])
+            welcome_and_join(server, followers, [message for _, message in (one[-1] for one in sent.values())])
         record = draws.choice((OPEN, SCORES, RUNNING, LOST_FRAMES))
         message = server.publish(replace(record, source=draws.choice(("cam1", "door"))))
         sent.setdefault((message["stream"], message["kind"]), []).append((server.now_s, message))
         if step < JOINED_STEP:
             continue
         for _ in range(draws.choice((0, 0, 1, 1, 2))):
-            follower.hear(message, server.now_s)
-        if draws.random() < 0.3 and follower.outgoing:
-            if follower.outgoing[0]["id"] not in lost_requests:
-                lost_requests.add(follower.outgoing.popleft()["id"])
-            exchange(server, follower)
-        follower.tick(server.now_s)
-        heard += told(follower)
+            followers.hear(message, server.now_s)
+        if draws.random() < 0.3 and followers.outgoing:
+            if followers.outgoing[0]["id"] not in lost_requests:
+                lost_requests.add(followers.outgoing.popleft()["id"])
+            exchange(server, followers)
+        followers.tick(server.now_s)
+        heard += told(followers)
     for _ in range(100):
         server.now_s += 1.0
-        hear(server, follower, server.heartbeat())
-        follower.tick(server.now_s)
-        exchange(server, follower)
-    heard += told(follower)
+        hear(server, followers, server.heartbeat())
+        followers.tick(server.now_s)
+        exchange(server, followers)
+    heard += told(followers)
     for (stream, kind), messages in sent.items():
         given = numbers(one for one in heard if (one["stream"], one["kind"]) == (stream, kind))
         due = [message["seq"] for at_s, message in messages if at_s >= JOINED_STEP / 10 - past_s]
         assert given == sorted(set(given))
         assert given[len(given) - len(due) :] == due
-    assert follower.lost == 0
+    assert followers.lost == 0
 
 
-def welcome_and_join(server: Server, follower: Follower, last: list[Message]) -> None:
+def welcome_and_join(server: Server, followers: Followers, last: list[Message]) -> None:
     """The last message of each topic is sent again to who subscribes; then the snapshot is answered, and no more."""
     for message in last:
-        follower.hear(message, server.now_s)
-    follower.hear(server.heartbeat(), server.now_s)
-    answer = server.ask(follower.outgoing.popleft())
+        followers.hear(message, server.now_s)
+    followers.hear(server.heartbeat(), server.now_s)
+    answer = server.ask(followers.outgoing.popleft())
     assert answer
-    follower.answer(*answer, server.now_s)
+    followers.answer(*answer, server.now_s)
 
 
 def test_a_kind_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(PublishError, match=r"'events'.*heartbeat, lost, restart"):
-        Follower(("events",))  # type: ignore[arg-type]
+        Followers(("events",))  # type: ignore[arg-type]

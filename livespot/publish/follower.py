@@ -101,8 +101,8 @@ class Follower:
 
     @property
     def settled(self) -> bool:
-        """Whether it is followed, and the past was had that was asked for."""
-        return self.joined and all(topic.past is None for topic in self._topics.values())
+        """Whether it is followed, and nothing is asked for that would come before what was heard."""
+        return self.joined and not any(topic.asking for topic in self._topics.values())
 
     @property
     def greeting(self) -> bool:
@@ -207,8 +207,10 @@ class Follower:
         since_utc = _before(head["utc"], self._wanted.past_s)
         for stream, kinds in head["topics"].items():
             for kind, numbers in kinds.items():
+                if not self._wanted.has(stream, kind):
+                    continue
                 topic = self._topic(stream, kind)
-                if self._wanted.past_s > 0 and numbers["next"] > 0 and self._wanted.has(stream, kind):
+                if self._wanted.past_s > 0 and numbers["next"] > 0:
                     topic.order, topic.past = None, []
                     self._replay(topic, {"since_utc": since_utc, "last": numbers["next"] - 1}, now_s)
                 else:
@@ -217,7 +219,7 @@ class Follower:
             if self._wanted.has(message["stream"], message["kind"]):
                 self._tell_state(self._topic(message["stream"], message["kind"]), message)
         self._follow(now_s)
-        for topic in [one for one in self._topics.values() if self._wanted.has(one.stream, one.kind)]:
+        for topic in self._topics.values():
             if topic.order:
                 self._advance(topic, now_s)
 

@@ -72,7 +72,7 @@ class Followers:
 
     @property
     def settled(self) -> bool:
-        """Whether all that are known are followed, and the past was had that was asked for."""
+        """Whether all that are known are followed, and nothing is asked for that would come before what was heard."""
         return all(one.settled for one in self._followers.values())
 
     def hear(self, message: Message, now_s: float) -> bool:

@@ -213,7 +213,9 @@ def _message(parts: list[bytes]) -> Message | None:
         return None
     sound = message.get("schema") == SCHEMA and _typed(message, _MESSAGE)
     if sound and message["kind"] == "heartbeat":
-        sound = _typed({"interval_s": 0, "next": {}, "requests": "", "upstream": "", "upstreams": {}} | message, _HEARTBEAT)
+        sound = _typed(
+            {"interval_s": 0, "next": {}, "requests": "", "upstream": "", "upstreams": {}} | message, _HEARTBEAT
+        )
         sound = sound and _numbered(message.get("next", {}), 2)
         sound = sound and all(isinstance(one, str | None) for one in message.get("upstreams", {}).values())
     return message if sound else None
@@ -234,7 +236,13 @@ _Types: TypeAlias = dict[str, tuple[type, ...]]
 _NUMBER = (int, float)
 
 _MESSAGE: _Types = {"stream": (str,), "kind": (str,), "publisher": (str,), "seq": (int,), "monotonic_s": _NUMBER}
-_HEARTBEAT: _Types = {"interval_s": _NUMBER, "next": (dict,), "requests": (str,), "upstream": (str,), "upstreams": (dict,)}
+_HEARTBEAT: _Types = {
+    "interval_s": _NUMBER,
+    "next": (dict,),
+    "requests": (str,),
+    "upstream": (str,),
+    "upstreams": (dict,),
+}
 _ANSWER: _Types = {"id": (int,), "publisher": (str,), "reply": (str,)}
 _ANSWERS: dict[str, _Types] = {
     "snapshot": {"topics": (dict,), "utc": (str,)},

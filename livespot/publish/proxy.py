@@ -86,7 +86,7 @@ class Proxy:
             self._change_publisher(machine, message["publisher"])
         if message["kind"] == "heartbeat":
             message = self._own_heartbeat(machine, message)
-        elif not self._owns(machine, message["stream"]):
+        elif message["stream"] != OWN_STREAM and not self._owns(machine, message["stream"]):
             return
         self._publisher.pass_on(message, _utc_s(message))
 
@@ -101,7 +101,7 @@ class Proxy:
 
     def _owns(self, machine: "_Machine", stream: str) -> bool:
         """Whether a stream is the machine's to publish: two of one name could not be told apart."""
-        reserved = stream == OWN_STREAM or any(stream == one.name for one in self._machines)
+        reserved = any(stream == one.name for one in self._machines)
         owner = None if reserved else self._owners.setdefault(stream, machine)
         if owner is not machine:
             machine.leave_out(stream, owner.name if owner else "the proxy")
@@ -140,8 +140,8 @@ class _Machine:
         return self._link.sockets if self._link else []
 
     def take(self) -> Iterable[Message]:
-        """What has arrived, in order, heartbeats last: those behind the proxy join when they hear one. Nothing before
-        the past was had."""
+        """What has arrived, in order, heartbeats last, since they promise what came before; nothing while something is
+        asked for that belongs before it."""
         try:
             if self._link is None and time.monotonic() >= self._retry_s:
                 upstream = self._upstream

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from livespot.errors import PublishError
-from livespot.publish.archive import Sent
+from livespot.publish.archive import Archive, Sent
 from livespot.publish.archives import Archives
 from livespot.publish.encoding import decode, encoder
 from livespot.publish.follower import ANSWER_S, GREETING_S, MAX_HELD_MESSAGES, TRIES, Notice
@@ -25,9 +25,9 @@ class Server:
 
     def __init__(self, name: str = "a", keep: int = 1000, answers: bool = True) -> None:
         self.now_s = 0.0
-        self._id = name * 32
-        self._archives = Archives(self._id, keep)
-        self._answers = Answers(self._id, ENCODE) if answers else None
+        self.name = name * 32
+        self._archives = Archives(self.name, Archive(keep), keep)
+        self._answers = Answers(self.name, ENCODE) if answers else None
         self._next: dict[str, dict[str, int]] = {}
 
     def publish(self, record: Record) -> Message:
@@ -53,7 +53,7 @@ class Server:
         numbers = self._next.setdefault(message_body["stream"], {})
         seq = numbers.get(message_body["kind"], 0)
         numbers[message_body["kind"]] = seq + 1
-        message = envelope(self._id, seq, self._now, message_body)
+        message = envelope(self.name, seq, self._now, message_body)
         name = topic(message["stream"], message["kind"])
         self._archives.push(Sent(name, ENCODE(message), message, self._now.utc_s))
         return message
@@ -373,3 +373,84 @@ def welcome_and_join(server: Server, followers: Followers, last: list[Message]) 
 def test_a_kind_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(PublishError, match=r"'events'.*heartbeat, lost, restart"):
         Followers(("events",))  # type: ignore[arg-type]
+
+
+def named(server: Server, upstream: str) -> Message:
+    """A heartbeat as a proxy passes it on."""
+    return server.heartbeat() | {"upstream": upstream}
+
+
+def naming(proxy: Server, **upstreams: Server | None) -> Message:
+    """The proxy's own heartbeat."""
+    return proxy.heartbeat() | {"upstreams": {name: one.name if one else None for name, one in upstreams.items()}}
+
+
+def test_machines_behind_a_proxy_are_followed_side_by_side_whatever_comes_first() -> None:
+    proxy, door, desk = Server("f"), Server("a"), Server("b")
+    followers = Followers(("event", "lost", "restart"))
+    first = [door.publish(OPEN), desk.publish(replace(OPEN, source="cam2"))]
+    for message in (*first, named(desk, "desk"), named(door, "door"), naming(proxy, door=door, desk=desk)):
+        followers.hear(message, 0.0)
+    exchange_with((proxy, door, desk), followers)
+    sent = [server.publish(replace(CLOSE, source=name)) for server, name in ((door, "cam1"), (desk, "cam2"))]
+    for message in (*sent, naming(proxy, door=door, desk=desk), named(door, "door")):
+        followers.hear(message, 0.0)
+    assert sorted((one["stream"], one["seq"]) for one in told(followers)) == [
+        ("cam1", 0), ("cam1", 1), ("cam2", 0), ("cam2", 1),
+    ]  # fmt: skip
+
+
+def test_a_machine_that_was_started_anew_behind_a_proxy_replaces_itself_alone() -> None:
+    proxy, door, desk, anew = Server("f"), Server("a"), Server("b"), Server("c")
+    followers = Followers(("event", "lost", "restart"))
+    for message in (naming(proxy, door=door, desk=desk), named(door, "door"), named(desk, "desk")):
+        followers.hear(message, 0.0)
+    exchange_with((proxy, door, desk), followers)
+    sent = [anew.publish(OPEN) for _ in range(3)]
+    for message in (naming(proxy, door=anew, desk=desk), sent[2], named(anew, "door")):
+        followers.hear(message, 0.0)
+    exchange_with((proxy, anew, desk), followers)
+    other = desk.publish(replace(OPEN, source="cam2"))
+    followers.hear(other, 0.0)
+    restart, *rest = told(followers)
+    assert (restart["kind"], restart["upstream"], restart["before"]) == ("restart", "door", door.name)
+    assert rest == [*sent, other]
+
+
+def test_a_machine_that_comes_later_is_told_from_the_first_message_that_is_kept() -> None:
+    proxy, late = Server("f"), Server("a", keep=2)
+    followers = Followers(("event", "lost"))
+    followers.hear(naming(proxy, door=None), 0.0)
+    exchange_with((proxy,), followers)
+    sent = [late.publish(CLOSE) for _ in range(5)]
+    for message in (naming(proxy, door=late), named(late, "door")):
+        followers.hear(message, 0.0)
+    exchange_with((proxy, late), followers)
+    assert told(followers) == sent[3:]
+    assert followers.lost == 0
+
+
+def test_a_machine_that_the_proxy_names_no_more_is_forgotten_and_a_publisher_without_proxy_takes_over() -> None:
+    proxy, door, alone = Server("f"), Server("a"), Server("b")
+    followers = Followers(("event", "lost", "restart"))
+    for message in (naming(proxy, door=door), named(door, "door")):
+        followers.hear(message, 0.0)
+    exchange_with((proxy, door), followers)
+    sent = [door.publish(OPEN) for _ in range(3)]
+    followers.hear(sent[2], 0.0)
+    followers.hear(naming(proxy), 0.0)
+    assert [(one["kind"], one.get("last")) for one in told(followers)] == [("lost", 1), ("event", None)]
+    assert not any(request["publisher"] == door.name for request in followers.outgoing)
+    hear(alone, followers, alone.heartbeat())
+    (restart,) = told(followers)
+    assert (restart["before"], restart["publisher"], "upstream" in restart) == (proxy.name, alone.name, False)
+
+
+def exchange_with(servers: Iterable[Server], followers: Followers) -> None:
+    """Every request that is waiting is answered by the one it names."""
+    by_name = {server.name: server for server in servers}
+    while followers.outgoing:
+        request = followers.outgoing.popleft()
+        server = by_name[request["publisher"]]
+        if answer := server.ask(request):
+            followers.answer(*answer, server.now_s)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livespot.publish.archive import Sent
+from livespot.publish.archive import Archive, Sent
 from livespot.publish.archives import Archives
 from livespot.publish.encoding import Encoding, decode, encoder
 from livespot.publish.messages import Message, Moment, body, envelope, schema, topic
@@ -22,7 +22,7 @@ PUBLISHER = "0" * 32
 
 def archive(encoding: Encoding = "json") -> Archives:
     """Three messages of cam1: a status, an event that opens and closes."""
-    kept = Archives(PUBLISHER, 100)
+    kept = Archives(PUBLISHER, Archive(100), 100)
     for seq, record in ((0, RUNNING), (0, OPEN), (1, CLOSE)):
         message = envelope(PUBLISHER, seq, NOW, body(record, NOW))
         kept.push(Sent(topic("cam1", message["kind"]), encoder(encoding)(message), message, NOW.utc_s))

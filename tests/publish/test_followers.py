@@ -142,17 +142,17 @@ def test_a_long_hole_is_filled_by_several_answers() -> None:
 
 
 def test_a_long_hole_is_filled_to_its_end_though_its_beginning_comes_by_itself_meanwhile() -> None:
-    server, follower = Server(), Follower(EVERY)
-    joined(server, follower)
+    server, followers = Server(), Followers(EVERY)
+    joined(server, followers)
     sent = [server.publish(CLOSE) for _ in range(1200)]
-    follower.hear(sent[-1], server.now_s)
-    answer = server.ask(follower.outgoing.popleft())
+    followers.hear(sent[-1], server.now_s)
+    answer = server.ask(followers.outgoing.popleft())
     assert answer and answer[0]["resume"] < 600
     for message in sent[:600]:
-        follower.hear(message, server.now_s)
-    follower.answer(*answer, server.now_s)
-    exchange(server, follower)
-    assert told(follower) == sent
+        followers.hear(message, server.now_s)
+    followers.answer(*answer, server.now_s)
+    exchange(server, followers)
+    assert told(followers) == sent
 
 
 def test_what_is_kept_no_more_is_told_exactly() -> None:

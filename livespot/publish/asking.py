@@ -11,7 +11,7 @@ import zmq
 from livespot.errors import PublishError
 from livespot.publish import endpoint as endpoints
 from livespot.publish.encoding import decode, encoder
-from livespot.publish.follower import Follower
+from livespot.publish.followers import Followers
 from livespot.publish.keys import ClientKeys, client_keys
 from livespot.publish.link import Link
 from livespot.publish.messages import SCHEMA, Message
@@ -90,8 +90,8 @@ class Asking:
 
 def found(endpoint: str, timeout_s: float, keys: ClientKeys | None) -> str:
     """Where the publisher answers requests, in its own words. Raises PublishError where none is heard in time."""
-    follower = Follower(("heartbeat",))
-    link = Link(endpoint, follower, SILENCE_S, keys)
+    followers = Followers(("heartbeat",))
+    link = Link(endpoint, followers, SILENCE_S, keys)
     until_s = time.monotonic() + timeout_s
     try:
         while time.monotonic() < until_s:
@@ -100,8 +100,8 @@ def found(endpoint: str, timeout_s: float, keys: ClientKeys | None) -> str:
                 poller.register(one, zmq.POLLIN)
             poller.poll(math.ceil(min(1000 * timeout_s, POLL_MS)))
             link.turn()
-            if follower.requests is not None:
-                return follower.requests
+            if followers.requests is not None:
+                return followers.requests
     finally:
         link.close()
     raise PublishError(

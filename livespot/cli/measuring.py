@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from livespot.cli import capacity
 from livespot.cli.common import (
     JsonOption,
     ModelOption,
@@ -85,6 +86,7 @@ def evaluate(
 
 
 benches = typer.Typer(rich_markup_mode="rich")
+benches.add_typer(capacity.commands)
 commands.add_typer(benches, name="bench")
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 import typer
 from rich.console import Group, RenderableType
@@ -14,6 +14,10 @@ from rich.table import Table
 
 from livespot import config
 from livespot.cli.common import Exit, JsonOption, examples, out, print_json
+from livespot.errors import PublishError
+
+if TYPE_CHECKING:
+    from livespot.publish.asking import Asking
 
 WATCH_S = 1.0
 """As often as a run measures itself."""
@@ -25,6 +29,9 @@ COLOURS = {"running": "green", "stalled": "red", "waiting": "red", "connecting":
 
 LABEL_COLUMNS, SOURCE_COLUMNS = 24, 28
 """Width on the screen; sources that do not fit beside each other stand below."""
+
+Metrics: TypeAlias = dict[str, Any] | None
+"""As the contract describes them; None before anything was measured."""
 
 commands = typer.Typer()
 
@@ -52,26 +59,38 @@ def status(
     from livespot.publish.asking import Asking
 
     with Asking(endpoint, timeout, key=key, server_key=server_key) as asking, _shown(endpoint, as_json, watch) as show:
-        metrics = asking.ask("metrics")["metrics"]
+        metrics: Metrics | PublishError = asking.ask("metrics")["metrics"]
         show(metrics)
         with suppress(KeyboardInterrupt):
             while watch:
                 time.sleep(WATCH_S)
-                metrics = asking.ask("metrics")["metrics"]
+                metrics = _asked_again(asking)
                 show(metrics)
+    if isinstance(metrics, PublishError):
+        raise typer.Exit(Exit.UNUSABLE)
     if not all_run(metrics):
         raise typer.Exit(Exit.NOT_RUNNING)
 
 
-def all_run(metrics: dict[str, Any] | None) -> bool:
+def _asked_again(asking: "Asking") -> "Metrics | PublishError":
+    """Who watches goes on where nobody answers: a livespot that is started anew is found again."""
+    try:
+        return cast("Metrics", asking.ask("metrics")["metrics"])
+    except PublishError as error:
+        return error
+
+
+def all_run(metrics: Metrics) -> bool:
     """Whether every source runs, and the loop that watches them turns."""
     if metrics is None or metrics["idle_s"] > HANGS_S or not metrics["sources"]:
         return False
     return all(source["state"] == "running" for source in metrics["sources"].values())
 
 
-def view(endpoint: str, metrics: dict[str, Any] | None, width: int) -> RenderableType:
+def view(endpoint: str, metrics: Metrics | PublishError, width: int) -> RenderableType:
     """The answer for a terminal of `width` columns: tables with a column for each source, a line for the whole."""
+    if isinstance(metrics, PublishError):
+        return f"[red]{escape(str(metrics))}[/]"
     if metrics is None:
         return f"{escape(endpoint)} is there and watches nothing yet: it is starting"
     sources = list(metrics["sources"].items())
@@ -81,10 +100,10 @@ def view(endpoint: str, metrics: dict[str, Any] | None, width: int) -> Renderabl
 
 
 @contextmanager
-def _shown(endpoint: str, as_json: bool, watch: bool) -> Iterator[Callable[[dict[str, Any] | None], None]]:
+def _shown(endpoint: str, as_json: bool, watch: bool) -> Iterator[Callable[[Metrics | PublishError], None]]:
     """What shows an answer: as JSON, in words, or in the place of the one before."""
     if as_json:
-        yield print_json
+        yield lambda metrics: print_json({"error": str(metrics)} if isinstance(metrics, PublishError) else metrics)
     elif not watch:
         yield lambda metrics: out.print(view(endpoint, metrics, out.width))
     else:

@@ -43,6 +43,7 @@ def test_what_it_is_doing_is_told_in_its_place() -> None:
     told = [item for item in seen.items if isinstance(item, Status)]
     assert [status.state for status in told[:4]] == ["running", "waiting", "connecting", "running"]
     assert [status.reconnects for status in told[:4]] == [0, 0, 0, 1]
+    assert [status.reconnects_per_hour for status in told[:4]] == [0, 0, 0, 1]
     assert "no more frames after 20" in told[1].detail
     assert isinstance(seen.items[0], Status)
     assert isinstance(seen.items[1], Frame)
@@ -209,6 +210,18 @@ def test_a_camera_that_gives_a_few_frames_and_is_silent_is_asked_ever_less_often
         seen.until(lambda seen: seen.states.count("waiting") >= 2)
     assert len(seen.frames) >= 20
     assert failures[:2] == [0, 1]
+
+
+def test_the_process_that_reads_is_named_while_there_is_one() -> None:
+    source = Camera("http://127.0.0.1:9/nobody", "cam", QUICK)
+    assert source.reader_pid is None
+    with camera_server(handler=Silent) as host:
+        source = Camera(f"http://{host}/", "cam", QUICK)
+        with Watched(source) as seen:
+            seen.until(lambda seen: len(seen.frames) >= 5)
+            assert source.reader_pid is not None
+            assert psutil.Process(source.reader_pid).is_running()
+    assert source.reader_pid is None
 
 
 def test_pauses_double_up_to_their_cap_and_are_cut_by_chance() -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from livespot.publish.archive import Archive, Sent
 from livespot.publish.archives import Archives
 from livespot.publish.encoding import Encoding, decode, encoder
-from livespot.publish.messages import Message, Moment, body, envelope, schema, topic
+from livespot.publish.messages import Message, Moment, body, envelope, metrics, schema, topic
 from livespot.publish.requests import MAX_ID, MAX_REQUEST_BYTES, Answers
-from tests.publish.examples import CLOSE, OPEN, RUNNING
+from tests.publish.examples import CLOSE, MEASURED, OPEN, RUNNING
 
 NOW = Moment(monotonic_s=1000.25, utc_s=1_800_000_000.5)
 PUBLISHER = "0" * 32
@@ -22,7 +22,9 @@ PUBLISHER = "0" * 32
 
 def archive(encoding: Encoding = "json") -> Archives:
     """Three messages of cam1: a status, an event that opens and closes."""
-    kept = Archives(PUBLISHER, Archive(100), 100)
+    own = Archive(100)
+    own.metrics = metrics(MEASURED, NOW)
+    kept = Archives(PUBLISHER, own, 100)
     for seq, record in ((0, RUNNING), (0, OPEN), (1, CLOSE)):
         message = envelope(PUBLISHER, seq, NOW, body(record, NOW))
         kept.push(Sent(topic("cam1", message["kind"]), encoder(encoding)(message), message, NOW.utc_s))
@@ -76,9 +78,20 @@ def test_time_and_ping_tell_both_clocks() -> None:
         assert messages == []
 
 
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_metrics_are_told_by_source_as_the_schema_says(encoding: Encoding) -> None:
+    head, messages = ask({"request": "metrics", "id": 4}, encoding)
+    assert (head["reply"], head["id"], messages) == ("metrics", 4, [])
+    one = head["metrics"]["sources"]["cam1"]
+    assert (one["frames"], one["gap_s"]["reconnect"], one["stalls_per_hour"]) == (60, 8.0, 3)
+    assert one["latency_s"] == {"p50": 0.02, "p95": 0.2, "p99": 0.25}
+
+
 def test_metrics_are_null_before_anything_was_measured() -> None:
-    head, messages = ask({"request": "metrics", "id": 4})
-    assert (head["reply"], head["metrics"], head["id"], messages) == ("metrics", None, 4, [])
+    nothing = Archives(PUBLISHER, Archive(1), 1)
+    (head,) = Answers(PUBLISHER, encoder("json")).answer(b'{"request":"metrics"}', nothing, NOW)
+    validator("answer").validate(decode(head))
+    assert decode(head)["metrics"] is None
 
 
 def test_a_request_that_an_older_publisher_does_not_know_is_refused_with_the_id_that_it_had() -> None:

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from livespot import config
 from livespot.cli.common import Exit, JsonOption, examples, out, print_json
@@ -90,13 +91,13 @@ def all_run(metrics: Metrics) -> bool:
 def view(endpoint: str, metrics: Metrics | PublishError, width: int) -> RenderableType:
     """The answer for a terminal of `width` columns: tables with a column for each source, a line for the whole."""
     if isinstance(metrics, PublishError):
-        return f"[red]{escape(str(metrics))}[/]"
+        return Text(str(metrics), "red")
     if metrics is None:
-        return f"{escape(endpoint)} is there and watches nothing yet: it is starting"
+        return Text(f"{endpoint} is there and watches nothing yet: it is starting")
     sources = list(metrics["sources"].items())
     beside = max((width - LABEL_COLUMNS) // SOURCE_COLUMNS, 1)
     tables = [_table(dict(sources[first : first + beside])) for first in range(0, len(sources), beside)]
-    return Group(*tables, _whole(endpoint, metrics))
+    return Group(*tables, Text.from_markup(_whole(endpoint, metrics)))
 
 
 @contextmanager

@@ -4,14 +4,18 @@ An ONNX file's weights are folded into one another and cannot be loaded back: th
 taken, NAME.pt beside NAME.onnx, and its scores are compared with the ONNX file's before anything is scored.
 """
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from livespot.config import InferSettings
 from livespot.errors import EngineError, LivespotError
@@ -35,9 +39,13 @@ class TorchScorer(Described):
     See `Scorer`. Entering raises EngineError where the GPU or the checkpoint is missing, or is of another network.
     """
 
-    def __init__(self, settings: InferSettings, device: str = "cuda", checkpoint: Path | None = None) -> None:
-        """`checkpoint` is where the weights are; left out, beside the ONNX file."""
-        self._settings, self._device, self._checkpoint = settings, device, checkpoint
+    def __init__(
+        self, settings: InferSettings, device: str = "cuda", checkpoint: Path | None = None, graphs: bool = True
+    ) -> None:
+        """`checkpoint` is where the weights are; left out, beside the ONNX file. Without `graphs` every layer is
+        launched for itself on the GPU, too: what graphs are measured against.
+        """
+        self._settings, self._device, self._checkpoint, self._graphs = settings, device, checkpoint, graphs
         self._runs: dict[int, _Run] = {}
 
     def __enter__(self) -> "TorchScorer":
@@ -65,7 +73,8 @@ class TorchScorer(Described):
     @property
     def name(self) -> str:
         """What runs, and where: "yap2022 on PyTorch 2.13.0, cuda"."""
-        return f"{self.metadata.name} on PyTorch {torch.__version__}, {self._device}"
+        eager = ", eager" if self._device == "cuda" and not self._graphs else ""
+        return f"{self.metadata.name} on PyTorch {torch.__version__}, {self._device}{eager}"
 
     @property
     def gathers(self) -> bool:
@@ -88,9 +97,20 @@ class TorchScorer(Described):
         check_scores(scores, clips, self.name)
         return scores
 
+    def again(self, clips: int) -> None:
+        """Run the network once more on what so many clips left on the device: what is measured without the copies."""
+        for _, batch in parts(clips, BATCHES[self._device]):
+            self._runs[batch].again()
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+
+    def moved_bytes(self, clips: int) -> int:
+        """Read and written for so many clips, if every operation takes its input from memory and puts it back."""
+        return sum(self._runs[batch].moved_bytes() for _, batch in parts(clips, BATCHES[self._device]))
+
     def _placed(self, net: nn.Module) -> dict[int, "_Run"]:
         net = net.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return {batch: _Run(net, self.clip, batch, self._device) for batch in BATCHES[self._device]}
+        return {batch: _Run(net, self.clip, batch, self._device, self._graphs) for batch in BATCHES[self._device]}
 
     def _check_parity(self, checkpoint: Path, path: Path, reference: OnnxScorer) -> None:
         inputs = examples(self.clip, BATCHES[self._device][1] + 1)
@@ -105,11 +125,11 @@ class TorchScorer(Described):
 class _Run:
     """One batch size: on the GPU a graph that reads and writes the same memory each time."""
 
-    def __init__(self, net: nn.Module, clip: ClipSpec, batch: int, device: str) -> None:
+    def __init__(self, net: nn.Module, clip: ClipSpec, batch: int, device: str, graphs: bool) -> None:
         self._net, self._device = net, device
         self._inputs = {name: torch.zeros(batch, *shape, device=device) for name, shape in clip.shapes.items()}
         self._graph: torch.cuda.CUDAGraph | None = None
-        if device == "cuda":
+        if device == "cuda" and graphs:
             self._graph, self._scores = self._recorded()
 
     def score(self, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -118,9 +138,22 @@ class _Run:
         for name, array in inputs.items():
             self._inputs[name][:clips].copy_(torch.from_numpy(np.ascontiguousarray(array)))
         if self._graph is None:
-            return self._forward()[:clips].numpy()
+            return self._forward()[:clips].cpu().numpy()
         self._graph.replay()
         return self._scores[:clips].cpu().numpy()
+
+    def again(self) -> None:
+        """The same without the copies; on a GPU it is only queued."""
+        if self._graph is None:
+            self._forward()
+        else:
+            self._graph.replay()
+
+    def moved_bytes(self) -> int:
+        """What all operations read and write in one run."""
+        with _Counting() as counting:
+            self._forward()
+        return int(counting.moved_bytes)
 
     def _forward(self) -> Tensor:
         half = torch.autocast("cuda", torch.float16, enabled=self._device == "cuda", cache_enabled=False)
@@ -139,6 +172,36 @@ class _Run:
         with torch.cuda.graph(graph):
             scores = self._forward()
         return graph, scores
+
+
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sums what passes through the operations within it; views move nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.moved_bytes = 0
+
+    def __torch_dispatch__(
+        self, operation: Any, _: Any, inputs: tuple[Any, ...] = (), options: dict[str, Any] | None = None
+    ) -> Any:
+        outputs = operation(*inputs, **(options or {}))
+        if not operation.is_view:
+            leaves, _ = tree_flatten((inputs, options, outputs))
+            self.moved_bytes += sum(one.nbytes for one in leaves if isinstance(one, Tensor))
+        return outputs
+
+
+def device_bytes_s(size: int = 2**30) -> float:
+    """Bytes a second that the GPU's memory gives and takes together, measured by copies within it."""
+    source = torch.empty(size, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    target.copy_(source)
+    torch.cuda.synchronize()
+    began_s = time.perf_counter()
+    for _ in range(10):
+        target.copy_(source)
+    torch.cuda.synchronize()
+    return 10 * 2 * size / (time.perf_counter() - began_s)
 
 
 def _network(checkpoint: Path) -> nn.Module:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from livespot.cli.common import (
     EngineOption,
@@ -55,7 +56,7 @@ def bench_streams(
     check_output(json_file)
     flags = {"method": method, "infer.model": model, "infer.engine": engine}
     chosen = chosen_settings(None, flags, settings)
-    numbers = _numbers(cameras)
+    numbers = _numbers("--cameras", cameras)
     from livespot.bench.streams import Capacity, to_rich
     from livespot.spotting import scoring
 
@@ -78,7 +79,46 @@ def bench_streams(
     err.print(f"carried: {figures['carried']} cameras")
 
 
-def _numbers(text: str | None) -> list[int]:
+@commands.command(
+    "engine",
+    epilog=examples(
+        "livespot bench engine",
+        "livespot bench engine yap2022 --engine onnx --batch 1,14",
+        "livespot bench engine runs/mine/net.onnx --json engines.json",
+    ),
+)
+def bench_engine(
+    model: Annotated[str, typer.Argument(help="An engine that comes with livespot, or an ONNX file.")] = "default",
+    engine: Annotated[str | None, typer.Option(help="Only this one; left out, all that open here.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Clips at once, such as 1,64; left out, 1 to 1024.")] = None,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Of ONNX Runtime on the CPU.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures as JSON.")] = None,
+) -> None:
+    """Measure clips a second and ms a batch of every engine that opens here. Takes a minute or two.
+
+    On a GPU also without the copies between memories, with PyTorch by CUDA graphs and eager, and as a share of what the
+    GPU's memory can move. PyTorch needs NAME.pt beside NAME.onnx, TensorRT `livespot build`.
+    """
+    check_output(json_file)
+    numbers = _numbers("--batch", batch)
+    from livespot.bench.engines import BATCHES, candidates, measure, to_rich
+    from livespot.config import InferSettings
+
+    found = candidates(InferSettings(model=model, threads=threads))
+    if engine is not None and engine not in found:
+        raise SettingsError(f"--engine {engine}: expected one of {'; '.join(found)}")
+    wanted = found if engine is None else {engine: found[engine]}
+    with progress_bars() as progress:
+        task = progress.add_task("engines", total=None)
+        figures = measure(wanted, numbers or BATCHES, lambda what: progress.update(task, description=what))
+    write_json(json_file, figures)
+    for table in to_rich(figures):
+        out.print(table)
+    for name, why in figures["absent"].items():
+        err.print(f"[dim]no {name}: {escape(why)}[/]", soft_wrap=True)
+
+
+def _numbers(flag: str, text: str | None) -> list[int]:
     if text is None:
         return []
     try:
@@ -86,5 +126,5 @@ def _numbers(text: str | None) -> list[int]:
     except ValueError:
         numbers = [0]
     if min(numbers) < 1:
-        raise SettingsError(f"--cameras {text}: expected numbers from 1, such as 8,14")
+        raise SettingsError(f"{flag} {text}: expected numbers from 1, such as 8,14")
     return numbers

@@ -227,3 +227,12 @@ def test_without_a_driver_or_a_gpu_the_cure_is_told(model: str, cuda: FakeCuda, 
 def test_no_device_without_an_error_is_no_gpu_either(model: str, cuda: FakeCuda) -> None:
     cuda.devices = 0
     assert open_error(model).startswith("no GPU")
+
+
+def test_running_again_copies_nothing(model: str, tensorrt: FakeTensorRt) -> None:
+    with TensorRtScorer(InferSettings(model=model)) as scorer:
+        scorer.score(clips(6))
+        tensorrt.cuda.calls.clear()
+        scorer.again(6)
+        launched = [name for name in tensorrt.cuda.calls if "Memcpy" in name or "Launch" in name]
+        assert launched == ["cudaGraphLaunch"] * 2

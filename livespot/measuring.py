@@ -10,7 +10,7 @@ import psutil
 from livespot.config import MetricsSettings
 from livespot.errors import SettingsError
 from livespot.meter import Meter
-from livespot.metrics import RunMetrics
+from livespot.metrics import RecordingMetrics, RunMetrics
 from livespot.pipeline import Pipeline
 from livespot.publish.zmq import Publisher
 from livespot.shards import Shards
@@ -62,7 +62,9 @@ class Measuring:
 
 def measured(meter: Meter, pipeline: Pipeline | Shards, publisher: Publisher, began_s: float) -> RunMetrics:
     """What was counted up to now in a run that began at the monotonic time `began_s`."""
-    loads, now_s = pipeline.loads(), time.monotonic()
+    sources = list(meter.sources.items())
+    loads, now_s = pipeline.loads(), time.monotonic()  # after the sources: each that was told of has a load by then
+    recording = publisher.recording
     return RunMetrics(
         uptime_s=now_s - began_s,
         idle_s=max(now_s - max(meter.turned_s, began_s), 0.0),
@@ -70,8 +72,9 @@ def measured(meter: Meter, pipeline: Pipeline | Shards, publisher: Publisher, be
         queues={"messages": publisher.waiting},
         sources={
             name: source.read(loads[name], resident_bytes(pid) if (pid := loads[name].reader_pid) else None, now_s)
-            for name, source in list(meter.sources.items())
+            for name, source in sources
         },
+        recording=RecordingMetrics(recording.error, recording.waiting, recording.lost) if recording else None,
     )
 
 

@@ -76,6 +76,18 @@ class SourceMetrics:
 
 
 @dataclass(frozen=True)
+class RecordingMetrics:
+    """How recording to disk goes."""
+
+    error: str
+    """Why nothing can be recorded now; empty where it can."""
+    waiting: int
+    """Messages that wait until it can."""
+    lost: int
+    """Messages that never will be in the file."""
+
+
+@dataclass(frozen=True)
 class RunMetrics:
     """One run of livespot."""
 
@@ -87,6 +99,8 @@ class RunMetrics:
     queues: Mapping[str, int]
     """What waits: messages to be sent."""
     sources: Mapping[str, SourceMetrics]
+    recording: RecordingMetrics | None = None
+    """None where nothing is recorded."""
 
 
 class LastHour:

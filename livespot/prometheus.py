@@ -84,6 +84,11 @@ def families(run: RunMetrics) -> Iterator[Metric]:
     """All metrics of a run."""
     yield GaugeMetricFamily("livespot_uptime_seconds", "Since the run began.", run.uptime_s)
     yield GaugeMetricFamily("livespot_idle_seconds", "Since the last turn of the loop.", run.idle_s)
+    if run.recording is not None:
+        yield GaugeMetricFamily("livespot_recording", "1 while it can be recorded.", not run.recording.error)
+        yield CounterMetricFamily(
+            "livespot_recording_lost_messages", "Messages that could not be recorded.", run.recording.lost
+        )
     yield from _counters(run)
     yield from _gauges(run)
     yield from _durations(run)
@@ -124,6 +129,8 @@ def _gauges(run: RunMetrics) -> Iterator[Metric]:
     memory.add_metric(["livespot", ""], run.resident_bytes)
     for queue, waiting in run.queues.items():
         depth.add_metric(["", queue], waiting)
+    if run.recording is not None:
+        depth.add_metric(["", "recording"], run.recording.waiting)
     for source, one in run.sources.items():
         for name in get_args(State):
             state.add_metric([source, name], one.state == name)

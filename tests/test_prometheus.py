@@ -60,6 +60,8 @@ def test_every_figure_is_read_back_by_the_parser_of_prometheus() -> None:
     assert (got["livespot_reconnects_total", "cam1"], got["livespot_stalls_total", "cam1"]) == (2, 4)
     assert (got["livespot_source_state", "cam1", "running"], got["livespot_source_state", "cam1", "stalled"]) == (1, 0)
     assert got["livespot_faces", "cam1"] == 1
+    assert (got["livespot_recording",], got["livespot_recording_lost_messages_total",]) == (1, 0)
+    assert got["livespot_queue_depth", "", "recording"] == 4
     assert (got["livespot_queue_depth", "cam1", "frames"], got["livespot_queue_depth", "", "messages"]) == (2, 0)
     assert got["livespot_resident_memory_bytes", "", "livespot"] == 412_000_000
     assert got["livespot_resident_memory_bytes", "cam1", "reader"] == 104_000_000

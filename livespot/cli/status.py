@@ -55,7 +55,7 @@ def status(
 ) -> None:
     """Ask a running livespot how its sources fare: frames, gaps, delays, memory.
 
-    The exit code is 0 where all of them run, 1 where one does not, 2 where nobody answers.
+    The exit code is 0 where all of them run, 1 where one does not or nothing can be recorded, 2 where nobody answers.
     """
     from livespot.publish.asking import Asking
 
@@ -82,8 +82,10 @@ def _asked_again(asking: "Asking") -> "Metrics | PublishError":
 
 
 def all_run(metrics: Metrics) -> bool:
-    """Whether every source runs, and the loop that watches them turns."""
+    """Whether every source runs, the loop that watches them turns, and what is to be recorded can be."""
     if metrics is None or metrics["idle_s"] > HANGS_S or not metrics["sources"]:
+        return False
+    if metrics["recording"] and metrics["recording"]["error"]:
         return False
     return all(source["state"] == "running" for source in metrics["sources"].values())
 
@@ -93,7 +95,7 @@ def view(endpoint: str, metrics: Metrics | PublishError, width: int) -> Renderab
     if isinstance(metrics, PublishError):
         return Text(str(metrics), "red")
     if metrics is None:
-        return Text(f"{endpoint} is there and watches nothing yet: it is starting")
+        return Text(f"{endpoint} is there and watches nothing: it is starting, or hands on what others publish")
     sources = list(metrics["sources"].items())
     beside = max((width - LABEL_COLUMNS) // SOURCE_COLUMNS, 1)
     tables = [_table(dict(sources[first : first + beside])) for first in range(0, len(sources), beside)]
@@ -152,8 +154,15 @@ def _whole(endpoint: str, metrics: dict[str, Any]) -> str:
     hangs = f", [red]hangs for {_time(metrics['idle_s'])}[/]" if metrics["idle_s"] > HANGS_S else ""
     return (
         f"{escape(endpoint)}: up for {_time(metrics['uptime_s'])}{hangs}, {_memory(metrics['resident_bytes'])} "
-        f"besides readers, waiting: {_counts(metrics['queues'])}"
+        f"besides readers, waiting: {_counts(metrics['queues'])}{_recording(metrics['recording'])}"
     )
+
+
+def _recording(recording: dict[str, Any] | None) -> str:
+    if not recording:
+        return ""
+    told = f"[red]nothing is recorded: {escape(recording['error'])}[/]" if recording["error"] else "recorded"
+    return f", {told}, lost to it: messages {recording['lost']}"
 
 
 def _gaps(source: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from livespot.metrics import RunMetrics, SourceMetrics, Spread
+from livespot.metrics import RecordingMetrics, RunMetrics, SourceMetrics, Spread
 from livespot.records import Event, Gap, Scores, Status
 
 SCHEMA = "livespot.v1"
@@ -121,6 +121,7 @@ def metrics(run: RunMetrics, now: Moment) -> Message:
         "resident_bytes": run.resident_bytes,
         "queues": dict(run.queues),
         "sources": {name: _source(source) for name, source in run.sources.items()},
+        "recording": _recording(run.recording) if run.recording else None,
     }
 
 
@@ -227,7 +228,7 @@ def _spread(took: Spread) -> Message:
     return {"p50": _microseconds(took.p50_s), "p95": _microseconds(took.p95_s), "p99": _microseconds(took.p99_s)}
 
 
-def _recording(recording: Recording) -> Message:
+def _recording(recording: Recording | RecordingMetrics) -> Message:
     return {"error": recording.error, "waiting": recording.waiting, "lost": recording.lost}
 
 

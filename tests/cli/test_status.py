@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from livespot.cli import app
 from livespot.errors import PublishError
-from livespot.metrics import RunMetrics, SourceMetrics
+from livespot.metrics import RecordingMetrics, RunMetrics, SourceMetrics
 from livespot.publish import Publisher, requests
 from livespot.records import State
 from tests.publish.examples import MEASURED, MEASURED_SOURCE
@@ -171,8 +171,19 @@ def in_state(state: State) -> SourceMetrics:
         (replace(MEASURED, sources={}), 1),
         (replace(MEASURED, idle_s=60.0), 1),
         (None, 1),
+        (replace(MEASURED, recording=RecordingMetrics("the disk is full", 9, 1)), 1),
+        (replace(MEASURED, recording=None), 0),
     ],
-    ids=["all run", "one stalls", "it waits", "no source yet", "the loop hangs", "nothing measured yet"],
+    ids=[
+        "all run",
+        "one stalls",
+        "it waits",
+        "no source yet",
+        "the loop hangs",
+        "nothing measured yet",
+        "not recorded",
+        "not to be recorded",
+    ],
 )
 def test_the_exit_code_is_0_where_everything_runs_and_1_where_something_does_not(
     run: RunMetrics | None, code: int
@@ -218,8 +229,16 @@ def test_a_loop_that_hangs_and_a_run_that_begins_are_said_to() -> None:
         assert "it is starting" in asked(endpoint).stdout
 
 
+def test_a_recording_that_fails_is_told() -> None:
+    with answering(replace(MEASURED, recording=RecordingMetrics("the disk is full", 9, 1))) as endpoint:
+        assert "nothing is recorded: the disk is full, lost to it: messages 1" in " ".join(
+            asked(endpoint).stdout.split()
+        )
+
+
 def test_an_older_livespot_is_told_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(requests._REQUESTS, "metrics")
+    known = {name: answer for name, answer in requests._REQUESTS.items() if name != "metrics"}
+    monkeypatch.setattr(requests, "_REQUESTS", known)
     with answering(MEASURED) as endpoint:
         words = refusal(endpoint)
     assert "no such request" in words

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from livespot.metrics import BUCKETS_S, STAGES, RunMetrics, SourceMetrics, Spread
+from livespot.metrics import BUCKETS_S, STAGES, RecordingMetrics, RunMetrics, SourceMetrics, Spread
 from livespot.records import Event, Gap, Scores, Status
 
 OPEN = Event(
@@ -59,4 +59,5 @@ MEASURED = RunMetrics(
     resident_bytes=412_000_000,
     queues={"messages": 0},
     sources={"cam1": MEASURED_SOURCE, "cam2": replace(MEASURED_SOURCE, resident_bytes=None, frames=70)},
+    recording=RecordingMetrics(error="", waiting=4, lost=0),
 )

@@ -98,6 +98,7 @@ class Publisher:
         self._encoding: Encoding = encoding
         self._key, self._allowed_keys, self._insecure = key, allowed_keys, insecure
         self._record, self._record_scores = record, record_scores
+        self._recorder: Recorder | None = None
         self._desk: Desk | None = None
         self._upstreams: dict[str, str | None] | None = None
 
@@ -107,7 +108,6 @@ class Publisher:
         endpoints.check(self.endpoint)
         self._guard = Guard(self._key, self._allowed_keys) if self._key else None
         self._id = uuid.uuid4().hex
-        self._recorder: Recorder | None = None
         self._told: Recording | None = None
         """What was last published of the recording."""
         self._next: defaultdict[str, dict[str, int]] = defaultdict(dict)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from livespot.datasets.submission import write_submission
-from livespot.errors import LivespotError, SettingsError
+from livespot.errors import SettingsError
 from livespot.evaluation.labels import Span
 from livespot.files import replacing
 from livespot.tables import Row
@@ -25,22 +25,20 @@ _NUMBERS = {"score", "micro", "macro"}
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> int:
     """Lists are joined by semicolons, what is not known is empty. How many rows were written."""
-    written = 0
+    counted = _Counted(rows)
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        for written, row in enumerate(rows, 1):
-            writer.writerow({name: _cell(value) for name, value in row.items()})
-    return written
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in counted)
+    return counted.rows
 
 
 def write_json_lines(path: Path, _: Sequence[str], rows: Iterable[Row]) -> int:
     """One object a line. How many rows were written."""
-    written = 0
+    counted = _Counted(rows)
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
-        for written, row in enumerate(rows, 1):
-            file.write(json.dumps(row) + "\n")
-    return written
+        file.writelines(json.dumps(row) + "\n" for row in counted)
+    return counted.rows
 
 
 def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> int:
@@ -51,15 +49,14 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> in
     try:
         import pyarrow
         from pyarrow import parquet
-    except ModuleNotFoundError:
-        raise SettingsError("pyarrow is not installed: pip install 'livespot[parquet]', or give another format") from None
+    except ImportError as error:  # one that does not fit the numpy at hand says so
+        raise SettingsError(f"{error}: pip install 'livespot[parquet]', or give another format") from None
     schema = pyarrow.schema([(column, _type(pyarrow, column)) for column in columns])
-    written = 0
+    counted = _Counted(rows)
     with replacing(path) as part, parquet.ParquetWriter(part, schema) as writer:
-        for some in _batches({name: _typed(name, value) for name, value in row.items()} for row in rows):
+        for some in _batches({name: _typed(name, value) for name, value in row.items()} for row in counted):
             writer.write_table(pyarrow.Table.from_pylist(some, schema))
-            written += len(some)
-    return written
+    return counted.rows
 
 
 def write_challenge(path: Path, _: Sequence[str], rows: Iterable[Row]) -> int:
@@ -90,6 +87,19 @@ FORMATS: dict[str, Write] = {
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 """By which a format is known where none is given."""
+
+
+class _Counted:
+    """Rows, and how many have gone by."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = 0
+        self._left = rows
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._left:
+            self.rows += 1
+            yield row
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -40,6 +40,8 @@ _FIELDS = {
 _BEGINS, _ENDS = ("onset", "from", "t"), ("offset", "apex", "to", "t")
 """What the fields are called of which the first there is says when something began and ended."""
 
+_MISSING = "SELECT max(seq) + 1 - count(*) FROM messages GROUP BY stream, kind"
+
 Instant: TypeAlias = float | str
 """Seconds of stream time, or UTC as messages write it."""
 
@@ -57,6 +59,8 @@ class Session:
     """None where it goes on, or was killed."""
     running: bool
     """Whether it goes on."""
+    missing: int
+    """Messages that are not in the file though later ones of their topic are: for want of room on the disk."""
 
     @property
     def name(self) -> str:
@@ -134,8 +138,9 @@ def _session(file: Path) -> Session:
                 f"{recording.VERSION}: install the newer one"
             )
         told = dict(connection.execute("SELECT key, value FROM meta"))
+        missing = sum(one for (one,) in connection.execute(_MISSING))
     running = recording.is_running(told)
-    return Session(file, told["publisher"], told["livespot"], told["started"], told.get("ended"), running)
+    return Session(file, told["publisher"], told["livespot"], told["started"], told.get("ended"), running, missing)
 
 
 def _messages(session: Session, wanted: Wanted) -> Iterator[Message]:

@@ -12,10 +12,10 @@ LEVELS = (
     {"action_units"},
     {"capture", "align", "normalise", "buffer", "infer", "decode", "publish", "nets", "motion"}
     | {"tables", "plot", "overlay"},
-    {"methods", "torch_scorer", "half", "prometheus", "batching"},
+    {"methods", "torch_scorer", "half", "prometheus", "batching", "recordings"},
     {"pipeline", "evaluation", "synth", "export", "engines"},
     {"datasets", "meter", "shards"},
-    {"training", "doctor", "live", "measuring", "spotting"},
+    {"training", "doctor", "exports", "live", "measuring", "spotting"},
     {"bench", "demo", "parity"},
     {"cli"},
     {"__init__", "__main__"},

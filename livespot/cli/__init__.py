@@ -7,7 +7,18 @@ from pathlib import Path
 import typer
 from rich.markup import escape
 
-from livespot.cli import bridging, datasets, engines, learning, measuring, preparing, status, streaming, watching
+from livespot.cli import (
+    bridging,
+    datasets,
+    engines,
+    learning,
+    measuring,
+    preparing,
+    recorded,
+    status,
+    streaming,
+    watching,
+)
 from livespot.cli.common import Exit, err
 from livespot.errors import LivespotError
 
@@ -19,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (watching, streaming, status, bridging, measuring, preparing, learning, engines):
+for group in (watching, streaming, recorded, status, bridging, measuring, preparing, learning, engines):
     app.add_typer(group.commands)
 app.add_typer(datasets.commands, name="datasets")
 

@@ -1,6 +1,7 @@
 """The command that reads what `livespot run --record` recorded."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -16,6 +17,11 @@ from livespot.publish.messages import Kind
 from livespot.recordings import COLUMNS, Session, Wanted, files, instant, read
 from livespot.records import EXPRESSION_TYPES, ExpressionType
 from livespot.tables import STYLES, Row
+
+_NOT_SHOWN = ("video", "utc", "session", "reconnects", "stalls")
+"""Columns that the terminal has no room for, or shows by another name."""
+
+_WRAPPED = ("source", "detail", "region")
 
 commands = typer.Typer()
 
@@ -78,22 +84,21 @@ class _Sessions:
 
     def __iter__(self) -> Iterator[tuple[Session, Iterator[Row]]]:
         for file in self._files:
-            try:
+            with self._telling():
                 session, rows = read(file, self._wanted)
-            except LivespotError as error:
-                self._tell(error)
-            else:
                 yield session, self._readable(rows)
 
     def _readable(self, rows: Iterator[Row]) -> Iterator[Row]:
-        try:
+        with self._telling():
             yield from rows
-        except LivespotError as error:
-            self._tell(error)
 
-    def _tell(self, error: LivespotError) -> None:
-        self.unreadable += 1
-        err.print(f"[red]livespot:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except LivespotError as error:
+            self.unreadable += 1
+            err.print(f"[red]livespot:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
 
 
 def _wanted(
@@ -113,7 +118,7 @@ def _wanted(
     if kind != "event" and (types or min_confidence):
         raise SettingsError(f"--type and --min-confidence are for events: leave them out with --kind {kind}")
     return Wanted(
-        cast(Kind, kind),
+        kind,
         cast("tuple[ExpressionType, ...]", tuple(types or ())),
         tuple(sources or ()),
         instant(begin) if begin else None,
@@ -140,13 +145,16 @@ def _writer(file: Path | None, name: str | None, kind: Kind) -> Write | None:
 def _show(session: Session, kind: Kind, rows: list[Row]) -> None:
     """One session on the terminal."""
     state = "goes on" if session.running else f"to {_short(session.ended_utc)}" if session.ended_utc else "was killed"
-    out.print(f"[bold]{escape(session.name)}[/]  {_short(session.started_utc)} UTC, {state}", highlight=False)
+    missing = f", [red]{counted(session.missing, 'message')} missing[/]" if session.missing else ""
+    out.print(f"[bold]{escape(session.name)}[/]  {_short(session.started_utc)} UTC, {state}{missing}", highlight=False)
     if not rows:
-        out.print(f"  no {kind}s", style="dim")
+        out.print("none", style="dim")
         return
     table = Table(header_style="bold", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in _in_words(kind, rows[0]):
-        table.add_column(heading, justify="right" if heading.endswith(" s") else "left", no_wrap=heading != "source")
+        table.add_column(
+            heading, justify="right" if heading.endswith(" s") else "left", no_wrap=heading not in _WRAPPED
+        )
     for row in rows:
         table.add_row(*_in_words(kind, row).values())
     out.print(table)
@@ -155,7 +163,7 @@ def _show(session: Session, kind: Kind, rows: list[Row]) -> None:
 def _in_words(kind: Kind, row: Row) -> dict[str, str]:
     """Heading and content of each cell."""
     if kind != "event":
-        told = {name: value for name, value in row.items() if name not in ("video", "utc", "session")}
+        told = {name: value for name, value in row.items() if name not in _NOT_SHOWN}
         return {"source": row["video"], "UTC": _short(row["utc"])} | {
             name.replace("_s", " s"): _number(value) for name, value in told.items()
         }
@@ -168,7 +176,6 @@ def _in_words(kind: Kind, row: Row) -> dict[str, str]:
         "onset UTC": _short(row["onset_utc"]),
         "onset s": f"{row['onset_s']:.2f}",
         "offset s": ended if offset_s is None else f"{offset_s:.2f}",
-        "length s": "" if offset_s is None else f"{offset_s - row['onset_s']:.2f}",
         "score": f"{row['score']:.2f}",
         "region": next(iter(row["regions"]), ""),
     }

@@ -36,6 +36,7 @@ from livespot.landmarks import (
     crop_transform,
     inter_ocular_px,
     invert,
+    median,
     similarity,
 )
 from livespot.records import CROP_PX, Face, Frame, Gap
@@ -184,8 +185,9 @@ class _Track:
         return True
 
     def _is_stale(self, agreed: "_Agreement", t_s: float) -> bool:
-        worn = t_s - self._key_s >= self._settings.key_age_s or np.mean(agreed.agreeing) < RENEW_AGREEING
-        return bool(worn) and agreed.residual_px > STALE_KEY_PX and self._off_px(self._key_transform) > MOVED_PX
+        agreeing = np.count_nonzero(agreed.agreeing) / len(agreed.agreeing)
+        worn = t_s - self._key_s >= self._settings.key_age_s or agreeing < RENEW_AGREEING
+        return worn and agreed.residual_px > STALE_KEY_PX and self._off_px(self._key_transform) > MOVED_PX
 
     def _track(self, picture: "_Picture", guess: Array) -> "_Agreement | None":
         """The transform on which the points of the key frame agree, sought from a guess."""
@@ -364,8 +366,10 @@ def _robust_similarity(points: Array, targets: Array, votes: Array) -> tuple[Arr
         if np.count_nonzero(agreeing) < enough:
             return None
         transform = similarity(points, targets, weights)
-        residuals_px = np.linalg.norm(apply(transform, points) - targets, axis=1)
-    return transform, agreeing, float(np.median(residuals_px[agreeing]))
+        off_px = apply(transform, points) - targets
+        off_px *= off_px
+        residuals_px = np.sqrt(off_px[:, 0] + off_px[:, 1])
+    return transform, agreeing, float(median(residuals_px[agreeing]))
 
 
 def _of_best_pair(points: Array, targets: Array, votes: Array) -> Array:

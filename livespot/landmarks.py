@@ -57,6 +57,12 @@ def similarity(points: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
+def median(values: NDArray[Any]) -> Any:
+    """Of numbers (N,), N from 1, none of them a NaN: the same as NumPy's, which takes ten times as long for so few."""
+    ordered, middle = np.sort(values), len(values) // 2
+    return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
 def apply(transform: NDArray[np.float64], points: NDArray[Any]) -> NDArray[np.float64]:
     """Points (N, 2) moved by an affine transform (2, 3)."""
     return np.asarray(points @ transform[:, :2].T + transform[:, 2], np.float64)

@@ -76,9 +76,10 @@ COLUMNS = MOTION_CHANNELS
 
 def columns(motion: Motion) -> Array:
     """What a path is at one frame, (columns,)."""
-    return np.concatenate([
-        motion.displacement_iod.ravel(), motion.noise_iod**2, motion.head, motion.unlike[LIDS].mean(keepdims=True)
-    ], dtype=np.float64)  # fmt: skip
+    path = np.empty(COLUMNS)
+    path[MOVED], path[NOISE], path[HEAD] = motion.displacement_iod.ravel(), motion.noise_iod**2, motion.head
+    path[UNLIKE] = (motion.unlike[LIDS[0]] + motion.unlike[LIDS[1]]) / 2
+    return path
 
 
 class Paths:

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, apply, compose, invert
+from livespot.landmarks import CROP_EYES_PX, CROP_IOD_PX, apply, compose, invert, median
 from livespot.motion.regions import ALL, RIGID_REGIONS, WINDOW_IOD
 from livespot.records import MAX_PAUSE_S, Face, Motion
 
@@ -162,7 +162,8 @@ class _Windows:
     def follow(self, crop: Array, face: Face) -> Motion:
         """The motion of the next face."""
         fit = self._key.fit(crop, self._start, self._noise_levels, self._head.carries_px)
-        self._noise_levels += NOISE_PACE * (max(float(np.sqrt(np.median(fit.left))), MIN_LEVELS) - self._noise_levels)
+        noise_levels = max(float(np.sqrt(median(fit.left))), MIN_LEVELS)
+        self._noise_levels += NOISE_PACE * (noise_levels - self._noise_levels)
         self._come_px = np.where(fit.hidden[:, None], self._come_px, self._key.come_px + fit.state[:, :2])
         fit = self._renewed(crop, face, fit)
         since_s = face.t_s - self.last_s if face.t_s > self.last_s else np.inf  # the reference follows nothing
@@ -181,6 +182,9 @@ class _Windows:
     def _go_on(self, fit: "_Fit", left_iod: NDArray[np.float64]) -> None:
         """Where each window starts at the next face: hidden ones go with the head, and have moved no further on it."""
         hidden = fit.hidden[:, None]
+        if not hidden.any():
+            self._left_iod, self._start = left_iod, fit.state
+            return
         self._left_iod = np.where(hidden, self._left_iod, left_iod)
         carried_px = (self._head.shift_iod + self._left_iod) * CROP_IOD_PX - self._jump_px
         self._come_px = np.where(hidden, carried_px, self._come_px).astype(np.float32)
@@ -189,7 +193,7 @@ class _Windows:
     def _renewed(self, crop: Array, face: Face, fit: "_Fit") -> "_Fit":
         """The fit, by other windows where these are worn or astray or the first ones fit again."""
         t_s, middles_px = face.t_s, _middles_px(face)
-        astray_px = np.linalg.norm(self._key.middles_px + fit.state[:, :2] - middles_px, axis=1)
+        astray_px = _length(self._key.middles_px + fit.state[:, :2] - middles_px)
         self._placed_s[astray_px < ASTRAY_IOD * CROP_IOD_PX] = t_s
         self._fitted_s[fit.unlike < WORN] = t_s
         worn = t_s - self._fitted_s >= np.where(fit.hidden, HIDDEN_S, WORN_S)
@@ -273,7 +277,8 @@ class _Key:
         (N, 4).
         """
         self.middles_px, self.come_px, self.turned_px = middles_px, come_px, turned_px
-        self._windows = _centred(_sampled(crop, self.middles_px))
+        self._x_px, self._y_px = (self.middles_px[:, axis : axis + 1] + OFFSETS_PX[:, axis] for axis in (0, 1))
+        self._windows = _centred(_sampled(crop, self._x_px, self._y_px))
         self._contrast = np.maximum((self._windows**2) @ WEIGHTS, MIN_LEVELS**2)
         x, y = (self._slope(crop, *axis) for axis in ((1, 0), (0, 1)))
         # what the picture does when the window shifts and deforms: (N, P, 6)
@@ -331,20 +336,37 @@ class _Key:
 
     def _error(self, crop: Array, state: Array) -> Array:
         """(N, P): what the windows in the crop have and the key has not, brightness and contrast made equal."""
-        seen = _centred(_sampled(crop, self.middles_px, state))
+        x_px = self._x_px + state[:, :1]
+        x_px += state[:, 2:4] @ OFFSETS.T
+        y_px = self._y_px + state[:, 1:2]
+        y_px += state[:, 4:6] @ OFFSETS.T
+        seen = _centred(_sampled(crop, x_px, y_px))
         gain = ((seen * self._windows) @ WEIGHTS) / np.maximum((seen**2) @ WEIGHTS, MIN_LEVELS**2)
-        return np.asarray(np.clip(gain, *GAIN)[:, None] * seen - self._windows, np.float32)
+        seen *= np.minimum(np.maximum(gain, GAIN[0]), GAIN[1])[:, None]
+        seen -= self._windows
+        return seen
 
     def _slope(self, crop: Array, along_x: int, along_y: int) -> Array:
         """Slope (N, P) of the windows along an axis, without what brightness and contrast explain of it."""
         slope = _centred(
-            _sampled(_float32(cv2.Sobel(crop, cv2.CV_32F, along_x, along_y, scale=1 / 8)), self.middles_px)
+            _sampled(_float32(cv2.Sobel(crop, cv2.CV_32F, along_x, along_y, scale=1 / 8)), self._x_px, self._y_px)
         )
         share = ((slope * self._windows) @ WEIGHTS) / self._contrast
         return np.asarray(slope - share[:, None] * self._windows, np.float32)
 
 
-_ROWS = ("middles_px", "come_px", "turned_px", "_windows", "_contrast", "_weighted", "_normal", "_chance")
+_ROWS = (
+    "middles_px",
+    "come_px",
+    "turned_px",
+    "_x_px",
+    "_y_px",
+    "_windows",
+    "_contrast",
+    "_weighted",
+    "_normal",
+    "_chance",
+)
 
 
 def _arrays(fit: _Fit) -> tuple[Array, ...]:
@@ -356,25 +378,24 @@ class _Head:
 
     def __init__(self, middles_iod: NDArray[np.float64]) -> None:
         """`middles_iod` (N, 2), origin between the eyes."""
-        self._now: NDArray[np.float64] = np.zeros(6)
         x, y = middles_iod.T
         zero, one = np.zeros(COUNT), np.ones(COUNT)
         # shift x, shift y, growth, roll, yaw, pitch; orthographic, to the first order
         self._x = np.stack([one, zero, x, -y, DEPTH_IOD, zero], axis=1)
         self._y = np.stack([zero, one, y, x, zero, DEPTH_IOD], axis=1)
         self._middles_iod = middles_iod
+        self._stand(np.zeros(6), np.zeros((COUNT, 2)))
 
-    @property
-    def shift_iod(self) -> NDArray[np.float64]:
-        """(N, 2) what the head's motion of the last frame shows in each region."""
-        return self._shown(self._now)
-
-    @property
-    def carries_px(self) -> Array:
+    def _stand(self, head: NDArray[np.float64], shift_iod: NDArray[np.float64]) -> None:
+        """Keep the head's motion of a frame, and what it shows in each region, told in two ways."""
+        self._now = head
+        self.shift_iod = shift_iod
+        """(N, 2)."""
+        growth, roll = head[2:4] * EDGE_PX
+        self.carries_px = np.empty((COUNT, 6), np.float32)
         """(N, 6) the same as a state of the windows, shift and deformation, in px of the crop."""
-        growth, roll = self._now[2:4] * EDGE_PX
-        deformed = np.tile([growth, -roll, roll, growth], (COUNT, 1))
-        return np.asarray(np.concatenate([self.shift_iod * CROP_IOD_PX, deformed], axis=1), np.float32)
+        self.carries_px[:, :2] = shift_iod * CROP_IOD_PX
+        self.carries_px[:, 2:] = (growth, -roll, roll, growth)
 
     def split(
         self, shift_iod: Array, noise_iod: Array, unlike: Array, since_s: float = np.inf
@@ -383,24 +404,25 @@ class _Head:
 
         The head goes on from where it was `since_s` ago; without end it may be anywhere that the aligner leaves it.
         """
-        lid_iod = np.linalg.norm(shift_iod[LID_ROWS] - shift_iod[NOSE_ROW], axis=1)
+        lid_iod = _length(shift_iod[LID_ROWS] - shift_iod[NOSE_ROW])
         variance = FLEX_IOD**2 + noise_iod.astype(np.float64) ** 2
         variance[EYE_ROWS] += (EYE_DRAG * lid_iod) ** 2 + (EYE_DRAG_HIDDEN_IOD * unlike[LID_ROWS]) ** 2
         before, hold = (self._now, HEAD_SPREAD**-2 / since_s) if since_s < 1 else (np.zeros(6), HEAD_SPREAD**-2)
-        weight, head = 1 / variance, before
+        weight, holds, foreshortened = 1 / variance, np.diag(hold), self._foreshortened(before)
         for _ in range(HEAD_STEPS):
-            normal = (self._x.T * weight) @ self._x + (self._y.T * weight) @ self._y + np.diag(hold)
-            straight = shift_iod - self._foreshortened(head)
+            normal = (self._x.T * weight) @ self._x + (self._y.T * weight) @ self._y + holds
+            straight = shift_iod - foreshortened
             pull = self._x.T @ (weight * straight[:, 0]) + self._y.T @ (weight * straight[:, 1]) + hold * before
             head = cv2.solve(normal, pull, flags=cv2.DECOMP_CHOLESKY)[1][:, 0]  # not NumPy's, see `_Key`
-            left = shift_iod - self._shown(head)
-            weight = (TAILS + 2) / (TAILS + (left**2).sum(axis=1) / variance) / variance
-        self._now = head
+            foreshortened = self._foreshortened(head)
+            shown = np.empty((COUNT, 2))
+            shown[:, 0], shown[:, 1] = self._x @ head, self._y @ head
+            shown += foreshortened
+            left = shift_iod - shown
+            squared = left * left
+            weight = (TAILS + 2) / (TAILS + (squared[:, 0] + squared[:, 1]) / variance) / variance
+        self._stand(head, shown)
         return left, head
-
-    def _shown(self, head: NDArray[np.float64]) -> NDArray[np.float64]:
-        straight: NDArray[np.float64] = np.stack([self._x @ head, self._y @ head], axis=1)
-        return straight + self._foreshortened(head)
 
     def _foreshortened(self, head: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, 2) what yaw and pitch do to the second order: they narrow and flatten the face."""
@@ -413,13 +435,15 @@ def _middles_px(face: Face) -> Array:
     return np.asarray(points.mean(axis=1), np.float32)
 
 
-def _sampled(crop: Array, middles_px: Array, state: Array | None = None) -> Array:
-    """The windows (N, P) of a crop, shifted and deformed by `state` (N, 6)."""
-    x, y = (middles_px[:, axis : axis + 1] + OFFSETS_PX[:, axis] for axis in (0, 1))
-    if state is not None:
-        x = x + state[:, :1] + state[:, 2:4] @ OFFSETS.T
-        y = y + state[:, 1:2] + state[:, 4:6] @ OFFSETS.T
-    return np.asarray(cv2.remap(crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+def _sampled(crop: Array, x_px: Array, y_px: Array) -> Array:
+    """The crop at these places (N, P)."""
+    return np.asarray(cv2.remap(crop, x_px, y_px, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _length(vectors: NDArray[Any]) -> NDArray[Any]:
+    """(N,) of vectors (N, 2); `numpy.linalg.norm` takes three times as long."""
+    squared = vectors * vectors
+    return np.asarray(np.sqrt(squared[:, 0] + squared[:, 1]))
 
 
 def _float32(array: NDArray[Any]) -> Array:
@@ -428,4 +452,6 @@ def _float32(array: NDArray[Any]) -> Array:
 
 
 def _centred(windows: Array) -> Array:
-    return np.asarray(windows - (windows @ WEIGHTS)[:, None], np.float32)
+    """The windows (N, P) without their means; they are written to."""
+    windows -= (windows @ WEIGHTS)[:, None]
+    return windows

@@ -9,9 +9,9 @@ import psutil
 
 from livespot.config import MetricsSettings
 from livespot.errors import SettingsError
-from livespot.meter import Meter
-from livespot.metrics import RecordingMetrics, RunMetrics
-from livespot.pipeline import Pipeline
+from livespot.meter import Meter, SourceMeter
+from livespot.metrics import RecordingMetrics, RunMetrics, SourceMetrics
+from livespot.pipeline import Load, Pipeline
 from livespot.publish.zmq import Publisher
 from livespot.shards import Shards
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from livespot.prometheus import Exporter
 
 PERIOD_S = 1.0
+
+NO_LOAD = Load(frames=0, faces=0, dropped=0, reader_pid=None)
+"""Of a source whose process has not begun."""
 
 
 class Measuring:
@@ -62,20 +65,20 @@ class Measuring:
 
 def measured(meter: Meter, pipeline: Pipeline | Shards, publisher: Publisher, began_s: float) -> RunMetrics:
     """What was counted up to now in a run that began at the monotonic time `began_s`."""
-    sources = list(meter.sources.items())
-    loads, now_s = pipeline.loads(), time.monotonic()  # after the sources: each that was told of has a load by then
-    recording = publisher.recording
+    loads, recording, now_s = pipeline.loads(), publisher.recording, time.monotonic()
+    turned_s = max(min(meter.turned_s, pipeline.heard_s), began_s)
     return RunMetrics(
         uptime_s=now_s - began_s,
-        idle_s=max(now_s - max(meter.turned_s, began_s), 0.0),
+        idle_s=max(now_s - turned_s, 0.0),
         resident_bytes=sum(resident_bytes(pid) or 0 for pid in (None, *pipeline.pids)),
         queues={"messages": publisher.waiting},
-        sources={
-            name: source.read(loads[name], resident_bytes(pid) if (pid := loads[name].reader_pid) else None, now_s)
-            for name, source in sources
-        },
+        sources={name: _read(source, loads.get(name, NO_LOAD), now_s) for name, source in list(meter.sources.items())},
         recording=RecordingMetrics(recording.error, recording.waiting, recording.lost) if recording else None,
     )
+
+
+def _read(source: SourceMeter, load: Load, now_s: float) -> SourceMetrics:
+    return source.read(load, None if load.reader_pid is None else resident_bytes(load.reader_pid), now_s)
 
 
 def resident_bytes(pid: int | None = None) -> int | None:

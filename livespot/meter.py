@@ -5,6 +5,7 @@ Whoever reads sees each number as it was at some moment of the reading, not all 
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import get_args
@@ -49,7 +50,7 @@ class SourceMeter:
 
     status: Status
     """The last that was told."""
-    status_s: float = 0.0
+    status_s: float
     """Monotonic time since when the source has been in that state."""
     frames: int = 0
     faces: int = 0
@@ -113,7 +114,7 @@ class SourceMeter:
             ):
                 for _ in range(more):
                     lately.push(now_s)
-            if told.state != self.status.state or not self.status_s:
+            if told.state != self.status.state:
                 self.status_s = now_s
             self.status = told
             self.faces = self.faces if told.state == "running" else 0
@@ -134,10 +135,15 @@ class Meter:
     """From arrival to published, of the last frames."""
     _done_s: deque[float] = field(default_factory=lambda: deque(maxlen=RATE_FRAMES))
 
+    @classmethod
+    def of(cls, names: Iterable[str], now_s: float) -> "Meter":
+        """One that knows its sources, in their order, before anything is told of them."""
+        return cls({name: _begun(name, now_s) for name in names})
+
     def count(self, step: Step, now_s: float) -> None:
         """Take in a step that was published at the monotonic time `now_s`."""
         if step.source not in self.sources:
-            self.sources[step.source] = SourceMeter(Status(step.source, "connecting", 0.0))
+            self.sources[step.source] = _begun(step.source, now_s)
         self.sources[step.source].count(step, now_s)
         if step.frame is not None:
             self.latencies_s.append(now_s - step.frame.arrival_s)
@@ -173,6 +179,10 @@ class Meter:
     def latency_ms(self, share: float = 0.5) -> float:
         """The latency that `share` of the last frames kept below, in milliseconds."""
         return 1000 * _quantile(sorted(self.latencies_s), share)
+
+
+def _begun(name: str, now_s: float) -> SourceMeter:
+    return SourceMeter(Status(name, "connecting", 0.0), now_s)
 
 
 def _quantile(ordered: list[float], share: float) -> float:

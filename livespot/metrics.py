@@ -93,7 +93,8 @@ class RunMetrics:
 
     uptime_s: float
     idle_s: float
-    """Since the last turn of the loop, which turns several times a second: more means that it hangs."""
+    """Since the last turn of the loop, of the slowest where there are several; it turns several times a second: more
+    means that it hangs."""
     resident_bytes: int
     """Memory of livespot itself; the processes of its readers come on top."""
     queues: Mapping[str, int]

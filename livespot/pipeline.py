@@ -11,6 +11,7 @@ Only the first hand-over may drop frames, and only of live sources. The second h
 One step of each source that has news makes one batch: the busier the engine, the more gather while it works.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -127,6 +128,11 @@ class Pipeline:
     def pids(self) -> tuple[int, ...]:
         """Processes that work for it beside our own and the readers: none."""
         return ()
+
+    @property
+    def heard_s(self) -> float:
+        """Monotonic time when each of these processes had been heard."""
+        return math.inf
 
     def loads(self) -> dict[str, Load]:
         """What waits and was dropped at this moment, by source. Any thread may call it."""

@@ -84,6 +84,11 @@ class Shards:
         """Processes that work for it beside our own and the readers."""
         return tuple(worker.pid for worker in self._workers if not worker.ended)
 
+    @property
+    def heard_s(self) -> float:
+        """Monotonic time when each of these processes had been heard; they tell of every turn, with or without news."""
+        return min((worker.heard_s for worker in self._workers if not worker.ended), default=math.inf)
+
     def loads(self) -> dict[str, Load]:
         """What waited and was dropped `LOADS_S` ago at most, by source. Any thread may call it."""
         return {source: load for worker in self._workers for source, load in worker.loads.items()}
@@ -122,6 +127,8 @@ class _Worker:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.loads: dict[str, Load] = {}
+        self.heard_s = math.inf
+        """Infinite before it has begun, which takes it a while."""
         self.ended = False
         self.failure: SourceError | None = None
         self._process = context.Process(target=_watch, args=(theirs, settings, makes), daemon=True)
@@ -145,6 +152,7 @@ class _Worker:
             self.failure, self.ended = sent, True
             return []
         steps, loads = sent
+        self.heard_s = time.monotonic()
         self.loads = loads or self.loads
         return list(steps)
 

@@ -1,5 +1,6 @@
 """Commands that watch: cameras, recordings, the stream of another livespot, the virtual camera."""
 
+import time
 from contextlib import ExitStack
 from functools import partial
 from itertools import chain
@@ -101,7 +102,8 @@ def run(
 
     makes = [partial(open_source, one, chosen.capture) for one in unique_names(chosen.sources)]
     names = [make().name for make in makes]
-    publish, meter, exporter = chosen.publish, Meter(), exporter_of(chosen.metrics)
+    publish, exporter = chosen.publish, exporter_of(chosen.metrics)
+    meter = Meter.of(names, time.monotonic())
     with ExitStack() as stack:
         publisher = stack.enter_context(publisher_of(publish, chosen.record))
         if exporter:

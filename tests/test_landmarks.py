@@ -23,6 +23,7 @@ from livespot.landmarks import (
     crop_transform,
     inter_ocular_px,
     invert,
+    median,
     similarity,
 )
 from tests.portraits import astronaut
@@ -166,3 +167,12 @@ def test_constructing_is_not_opening_and_leaving_closes() -> None:
         assert len(mesh.find(astronaut().picture)) == 1
     with pytest.raises(RuntimeError, match="not open"):
         mesh.find(astronaut().picture)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_median_is_numpys_to_the_last_bit(dtype: type[np.floating[Any]]) -> None:
+    rng = np.random.default_rng(0)
+    for count in (*range(1, 12), 34, 50):
+        values = rng.normal(0, 3, count).astype(dtype)
+        ours = median(values)
+        assert ours == np.median(values) and ours.dtype == dtype

@@ -38,7 +38,11 @@ RATE_FRAMES = 100
 COUNT_SLACK_FRAMES = 1
 """Containers without an index estimate their frames from the duration: one off is no damage."""
 
+OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 LOW_DELAY = "fflags;nobuffer|flags;low_delay"
+
+DEAF = cv2.__version__.startswith("4.11.")
+"""OpenCV 4.11 takes none of FFmpeg's options; where some are given it asks a camera for TCP, else for UDP."""
 
 APPSINK = "videoconvert ! video/x-raw,format=BGR ! appsink sync=false drop=true max-buffers=8"
 """Ends a pipeline that has no end of its own."""
@@ -232,6 +236,7 @@ class NetworkStream(_Capturing):
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(1000 * settings.read_timeout_s)),
         ]
         options = f"rtsp_transport;{settings.rtsp_transport}|{LOW_DELAY}"
+        options = "" if DEAF and settings.rtsp_transport == "udp" else options
         self._capture = _open(self._url, cv2.CAP_FFMPEG, limits, options)
         if self._capture is None:
             why = why_no_stream(self._url, settings.open_timeout_s)
@@ -309,21 +314,24 @@ def bgr8(image: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _open(
-    address: str | int, backend: int, parameters: Sequence[int] = (), options: str = ""
+    address: str | int, backend: int, parameters: Sequence[int] = (), options: str | None = None
 ) -> cv2.VideoCapture | None:
-    """A capture that is open, or None. One at a time: FFmpeg's options go through the environment of the process."""
+    """A capture that is open, or None. One at a time: FFmpeg's options go through the environment of the process.
+
+    Empty options are none at all, not even the user's; where they are None, the user's hold.
+    """
     with _OPENING:
         _be_quiet()
-        users = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")
-        if options:  # what the user has set comes last and wins
-            os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"{options}|{users}" if users else options
+        users = os.environ.pop(OPTIONS, None)
+        given = (
+            "|".join(one for one in (options, users) if one) if options != "" else ""
+        )  # the user's come last and win
         try:
+            os.environ.update({OPTIONS: given} if given else {})
             capture = cv2.VideoCapture(address, backend, list(parameters))
         finally:
-            if options and users is None:
-                del os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"]
-            elif users is not None:
-                os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = users
+            os.environ.pop(OPTIONS, None)
+            os.environ.update({OPTIONS: users} if users is not None else {})
     if not capture.isOpened():
         return None
     if backend == cv2.CAP_FFMPEG:  # off in OpenCV 4.11, whatever it documents: phones' videos lay on their side

@@ -1,6 +1,7 @@
 """Network streams read by PyAV, an extra: it verifies certificates, says why a camera refuses, and follows a new size.
 
-The FFmpeg of OpenCV's wheels, 5.1, believes every certificate, whatever it is told.
+The FFmpeg of OpenCV's wheels, 5.1, believes every certificate of an rtsps address, whatever it is told, and whatever
+name is in one of an https address.
 """
 
 import ssl

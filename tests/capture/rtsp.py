@@ -92,6 +92,10 @@ class Server:
         """Its pictures are twice as wide and high from now on, in the same connections."""
         self._process.send_signal(signal.SIGUSR1)
 
+    def reset_clock(self) -> None:
+        """The time stamps of its packets go back by an hour. It must have been started with --spoil."""
+        self._process.send_signal(signal.SIGUSR2)
+
     def pause(self) -> None:
         """It keeps its connections but does nothing."""
         self._process.send_signal(signal.SIGSTOP)

@@ -72,6 +72,38 @@ class Feed:
         return True
 
 
+def spoil(pad, information, options):
+    """Packets on their way: now and then one is overtaken by two others; after SIGUSR2 their clock is another."""
+    if options.passing:
+        return Gst.PadProbeReturn.OK
+    packet = information.get_buffer()
+    data = bytearray(packet.extract_dup(0, packet.get_size()))
+    count, stamp = int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:8], "big")
+    data[4:8] = (stamp + options.shift & 0xFFFFFFFF).to_bytes(4, "big")
+    options.held.append(remade(packet, data))
+    overtaken = options.reorder and count % options.reorder == 0
+    if len(options.held) == 3 or (len(options.held) == 1 and not overtaken):
+        options.passing = True
+        for one in [*options.held[1:], options.held[0]]:
+            pad.push(one)
+        options.passing = False
+        options.held.clear()
+    return Gst.PadProbeReturn.DROP
+
+
+def remade(packet, data):
+    """The same packet with other bytes."""
+    made = Gst.Buffer.new_wrapped(bytes(data))
+    made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
+    return made
+
+
+def reset_clock(options):
+    """The packets' clock goes back by more than it has counted."""
+    options.shift -= 3600 * 90_000
+    return True
+
+
 class Factory(GstRtspServer.RTSPMediaFactory):
     """One camera, the same for all who watch it."""
 
@@ -94,6 +126,9 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         source = media.get_element().get_by_name_recurse_up("camera")
         source.set_property("caps", caps(self._options))
         feed = Feed(source, self._options)
+        if self._options.spoil:
+            leaving = media.get_element().get_by_name_recurse_up("pay0").get_static_pad("src")
+            leaving.add_probe(Gst.PadProbeType.BUFFER, spoil, self._options)
         media.connect("unprepared", feed.end)
 
 
@@ -121,9 +156,12 @@ def main():
     parser.add_argument("--height", type=int, default=120)
     parser.add_argument("--codec", choices=("h264", "jpeg"), default="h264")
     parser.add_argument("--loss", type=float, default=0.0, help="share of the packets that never leave")
+    parser.add_argument("--reorder", type=int, default=0, help="every so many packets one is overtaken by two others")
+    parser.add_argument("--spoil", action="store_true", help="packets can be reordered and given another clock")
     parser.add_argument("--login", help="user:password")
     parser.add_argument("--certificate", help="PEM file of a certificate and its key: rtsps in place of rtsp")
     options = parser.parse_args()
+    options.shift, options.held, options.passing = 0, [], False
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address(options.address)
@@ -141,6 +179,7 @@ def main():
     if not server.attach(None):
         raise SystemExit(f"port {options.port} is taken")
     GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, grow, options)
+    GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR2, reset_clock, options)
     print(server.get_bound_port(), flush=True)
     GLib.MainLoop().run()
 

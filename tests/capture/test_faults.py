@@ -5,6 +5,7 @@ Every picture of the server tells when it was shot, so that what was lost is kno
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,6 +24,19 @@ from tests.capture.watching import Watched, check_losses, shots
 FPS = 25
 PATIENT = CaptureSettings(open_timeout_s=5.0, read_timeout_s=2.5, stall_s=1.0, retry_s=0.2, retry_max_s=1.0)
 BRISK = PATIENT.model_copy(update={"open_timeout_s": 3.0, "read_timeout_s": 1.5})
+UDP = PATIENT.model_copy(update={"rtsp_transport": "udp"})
+FRAMES_KEPT_MB = 60.0
+"""What is watched is kept: some 600 pictures of 58 kB."""
+BACKEND = "opencv"
+BACKENDS = ["opencv", pytest.param("pyav", marks=pytest.mark.soak)]
+
+
+@pytest.fixture(autouse=True, params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """What reads the streams. Both survive the same; the second does so under `make soak`."""
+    global BACKEND
+    BACKEND = request.param
+    return BACKEND
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -31,16 +45,17 @@ def _server_is_there() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_process_and_no_file_is_left_behind() -> Iterator[None]:
+def _no_process_no_thread_and_no_file_is_left_behind() -> Iterator[None]:
     process = psutil.Process()
-    files = process.num_fds()
+    files, threads = process.num_fds(), set(threading.enumerate())
     yield
     assert process.children(recursive=True) == []
     assert process.num_fds() <= files
+    assert set(threading.enumerate()) <= threads
 
 
 def camera(url: str, settings: CaptureSettings = PATIENT, name: str = "cam") -> Camera:
-    return Camera(url, name, settings)
+    return Camera(url, name, settings.model_copy(update={"backend": BACKEND}))
 
 
 def test_a_camera_that_works_gives_every_picture_at_its_time() -> None:
@@ -61,7 +76,11 @@ def test_a_server_that_is_killed_and_started_again_is_found_again() -> None:
 
 @pytest.mark.soak
 def test_a_server_that_is_killed_and_started_again_twenty_times_is_found_again() -> None:
+    process = psutil.Process()
+    killed_and_restarted(times=2)
+    before_mb = process.memory_info().rss / 2**20
     killed_and_restarted(times=20)
+    assert process.memory_info().rss / 2**20 < before_mb + FRAMES_KEPT_MB
 
 
 def killed_and_restarted(times: int) -> None:
@@ -111,7 +130,7 @@ def test_a_short_pause_is_told_as_a_stall_and_needs_no_new_connection() -> None:
 def test_a_wrong_password_is_told_without_it_and_the_right_one_is_taken_up() -> None:
     with Server("--login", "me:right") as server, Watched(camera(server.url(login="me:s3cret"))) as seen:
         seen.until(lambda seen: "waiting" in seen.states)
-        assert "check path, user and password" in seen.told[-1].detail
+        assert "password" in seen.told[-1].detail
         server.kill()
         server.start("--login", "me:s3cret")
         seen.until(lambda seen: len(seen.frames) >= 10)
@@ -160,15 +179,53 @@ def test_another_size_and_rate_are_another_epoch_and_measured() -> None:
     assert {frame.image.shape for frame in seen.frames if frame.epoch == 1} == {(240, 320, 3)}
 
 
-def test_a_stream_that_grows_while_it_runs_is_seen_in_its_new_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_grows_while_it_runs_is_seen_in_its_new_size(
+    monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
     monkeypatch.setattr("livespot.capture.camera.STILL_S", 1.0)
     with Server() as server, Watched(camera(server.url(), BRISK)) as seen:
         seen.frames_more(20)
         server.grow()
         seen.until(lambda seen: seen.frames[-1].image.shape == (240, 320, 3))
         seen.frames_more(10)
-    assert "the same picture again and again" in seen.told[1].detail
-    assert "reconnect" in [gap.reason for gap in check_losses(seen.items, FPS)]
+    gaps = check_losses(seen.items, FPS)
+    if backend == "opencv":  # it shows its last picture for ever
+        assert "the same picture again and again" in seen.told[1].detail
+        assert "reconnect" in [gap.reason for gap in gaps]
+    else:
+        assert seen.states == ["running"]
+
+
+def test_a_clock_that_is_set_back_is_told_and_time_goes_on() -> None:
+    with Server("--spoil") as server, Watched(camera(server.url())) as seen:
+        seen.frames_more(20)
+        server.reset_clock()
+        seen.frames_more(40)
+    assert seen.states == ["running"]
+    [jump] = [gap for gap in check_losses(seen.items, FPS, slack_s=0.06) if gap.reason == "clock_jump"]
+    assert jump.to_s - jump.from_s == pytest.approx((1 + (jump.frames or 0)) / FPS, abs=0.01)
+
+
+def test_packets_that_overtake_each_other_are_put_in_order() -> None:
+    """Every seventh of them leaves after the next two."""
+    with Server("--spoil", "--reorder", "7") as server, Watched(camera(server.url(), UDP)) as seen:
+        seen.until(lambda seen: len(seen.frames) >= 100)
+    assert seen.states == ["running"]
+    numbers = shots(seen.frames, FPS)
+    assert None not in numbers
+    assert [frame.index for frame in seen.frames] == [(number or 0) - (numbers[0] or 0) for number in numbers]
+
+
+@pytest.mark.parametrize(("transport", "sockets"), [("tcp", 0), ("udp", 2)])
+def test_pictures_come_by_the_transport_that_was_chosen(
+    transport: Literal["tcp", "udp"], sockets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "user_agent;mine")
+    chosen = PATIENT.model_copy(update={"rtsp_transport": transport})
+    with Server() as server, Watched(camera(server.url(), chosen)) as seen:
+        seen.frames_more(5)
+        [reader] = [child for child in psutil.Process().children() if "livespot.capture.reader" in child.cmdline()]
+        assert len(reader.net_connections(kind="udp")) == sockets
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -183,8 +240,7 @@ def test_packets_that_are_lost_are_holes_of_the_right_length(transport: Literal[
 
 
 def test_a_stream_that_loses_packets_runs_on() -> None:
-    settings = PATIENT.model_copy(update={"rtsp_transport": "udp"})
-    with Server("--loss", "0.05") as server, Watched(camera(server.url(), settings)) as seen:
+    with Server("--loss", "0.05") as server, Watched(camera(server.url(), UDP)) as seen:
         seen.frames_more(100)
     assert seen.states == ["running"]
     assert [item for item in seen.items if isinstance(item, Gap) and item.reason != "frames_lost"] == []
@@ -209,7 +265,7 @@ def test_a_password_of_odd_characters_opens_what_it_is_for(monkeypatch: pytest.M
     monkeypatch.setenv("CAMERA_PASSWORD", "s3@/?#% cret")
     with Server("--login", "me:s3@/?#% cret") as server:
         url = server.url(login="me:${CAMERA_PASSWORD}")
-        source = open_source(SourceSettings(uri=url), PATIENT)
+        source = open_source(SourceSettings(uri=url), PATIENT.model_copy(update={"backend": BACKEND}))
         assert isinstance(source, Camera)
         with Watched(source) as seen:
             seen.until(lambda seen: len(seen.frames) >= 5)
@@ -222,7 +278,7 @@ def test_a_reader_that_crashes_is_replaced() -> None:
         os.kill(reader.pid, signal.SIGSEGV)
         seen.reconnected()
     assert "its reader ended" in seen.told[1].detail
-    assert [gap.reason for gap in check_losses(seen.items, FPS)][:1] == ["reconnect"]
+    assert "reconnect" in [gap.reason for gap in check_losses(seen.items, FPS)]
 
 
 def test_a_reader_that_hangs_is_killed_and_replaced() -> None:
@@ -232,7 +288,7 @@ def test_a_reader_that_hangs_is_killed_and_replaced() -> None:
         os.kill(reader.pid, signal.SIGSTOP)
         seen.reconnected()
     assert seen.states[:3] == ["running", "stalled", "waiting"]
-    assert [gap.reason for gap in check_losses(seen.items, FPS)][:1] == ["reconnect"]
+    assert "reconnect" in [gap.reason for gap in check_losses(seen.items, FPS)]
 
 
 def test_no_argument_and_no_variable_of_a_process_holds_the_password() -> None:

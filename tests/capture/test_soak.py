@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import pytest
 from livespot.capture.camera import Camera
 from livespot.config import CaptureSettings
 from livespot.records import Frame
+from tests.capture.network import CAMERA_ADDRESS, ip, network
 from tests.capture.rtsp import Server, check_server
 from tests.capture.watching import PATIENCE_S, Watched, check_losses, shots
 
@@ -26,8 +27,6 @@ FPS = 25
 LENGTH_S = float(os.environ.get("LIVESPOT_SOAK_S", "600"))
 SAMPLES = 60
 SETTINGS = CaptureSettings(read_timeout_s=2.5, stall_s=1.0, retry_s=0.2, retry_max_s=1.0)
-
-CAMERA_ADDRESS, OUR_ADDRESS = "10.213.77.2", "10.213.77.1"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -65,41 +64,21 @@ def test_memory_threads_and_delay_stay_as_they_are() -> None:
 
 
 @pytest.fixture
-def network() -> Iterator[list[str]]:
-    """The command that runs another in a network of its own, where CAMERA_ADDRESS is."""
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("needs root and iproute2, to make a network")
-    name = f"livespot-{os.getpid()}"
-    if subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode:
-        pytest.skip("this system does not let networks be made")
-    within = ["ip", "netns", "exec", name]
-    try:
-        ip("link", "add", "lspot0", "type", "veth", "peer", "name", "lspot1", "netns", name)
-        ip("addr", "add", f"{OUR_ADDRESS}/24", "dev", "lspot0")
-        ip("link", "set", "lspot0", "up")
-        for words in (("addr", "add", f"{CAMERA_ADDRESS}/24", "dev", "lspot1"), ("link", "set", "lspot1", "up")):
-            ip(*words, within=within)
-        ip("link", "set", "lo", "up", within=within)
-        yield within
-    finally:
-        subprocess.run(["ip", "link", "del", "lspot0"], capture_output=True)
-        ip("netns", "del", name)
+def within() -> Iterator[list[str]]:
+    with network() as command:
+        yield command
 
 
-def ip(*words: str, within: Sequence[str] = ()) -> None:
-    subprocess.run([*within, "ip", *words], check=True, capture_output=True)
-
-
-def test_a_cable_that_is_pulled_out_and_put_back(network: list[str]) -> None:
+def test_a_cable_that_is_pulled_out_and_put_back(within: list[str]) -> None:
     with (
-        Server(address=CAMERA_ADDRESS, within=network) as server,
+        Server(address=CAMERA_ADDRESS, within=within) as server,
         Watched(Camera(server.url(), "cam", SETTINGS)) as seen,
     ):
         seen.frames_more(20)
         for number in range(3):
-            ip("link", "set", "lspot1", "down", within=network)
+            ip("link", "set", "lspot1", "down", within=within)
             seen.until(lambda seen: seen.states[-1] == "waiting")
-            ip("link", "set", "lspot1", "up", within=network)
+            ip("link", "set", "lspot1", "up", within=within)
             seen.reconnected(number + 1)
     assert seen.states[:3] == ["running", "stalled", "waiting"]
     assert [gap.reason for gap in check_losses(seen.items, FPS)].count("reconnect") == 3
@@ -137,15 +116,15 @@ hearing.join()
 """
 
 
-def test_a_name_server_that_does_not_answer_holds_nobody_else_up(network: list[str]) -> None:
+def test_a_name_server_that_does_not_answer_holds_nobody_else_up(within: list[str]) -> None:
     """While one camera waits for its name, which no limit of OpenCV's ends, another is opened twice."""
-    folder = Path("/etc/netns") / network[-1]
+    folder = Path("/etc/netns") / within[-1]
     folder.mkdir(parents=True)
     (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n", encoding="utf-8")
-    with subprocess.Popen([*network, sys.executable, "-c", SILENT_NAMES], stdout=subprocess.PIPE) as names:
+    with subprocess.Popen([*within, sys.executable, "-c", SILENT_NAMES], stdout=subprocess.PIPE) as names:
         try:
             assert names.stdout is not None and names.stdout.readline() == b"bound\n"
-            command = [*network, sys.executable, "-c", TWO_CAMERAS, "rtsp://127.0.0.1:9/live"]
+            command = [*within, sys.executable, "-c", TWO_CAMERAS, "rtsp://127.0.0.1:9/live"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
         finally:
             names.kill()

@@ -13,7 +13,7 @@ from livespot.publish import endpoint as endpoints
 from livespot.publish.encoding import decode, encoder
 from livespot.publish.followers import Followers
 from livespot.publish.keys import ClientKeys, client_keys
-from livespot.publish.link import Link
+from livespot.publish.link import MAX_MESSAGE_BYTES, Link
 from livespot.publish.messages import SCHEMA, Message
 from livespot.publish.subscriber import POLL_MS, SILENCE_S
 
@@ -74,6 +74,7 @@ class Asking:
         dealer = self._context.socket(zmq.DEALER)
         endpoints.configure(dealer, self._endpoint)
         dealer.linger = 0
+        dealer.maxmsgsize = MAX_MESSAGE_BYTES
         if self._keys:
             self._keys.configure(dealer)
         dealer.connect(endpoints.seen_from(self._endpoint, requests))

@@ -218,7 +218,7 @@ class RecordSettings(_Model):
     folder: Path | None = None
     """Where each start makes a file of its own; nothing is recorded where left out."""
     scores: bool = False
-    """Record the scores of every frame as well; they are then published, too."""
+    """With `folder`: record the scores of every frame as well; they are then published, too."""
 
 
 class Settings(_Model):

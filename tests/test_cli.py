@@ -434,11 +434,14 @@ def test_a_run_says_in_words_what_it_spotted(broadcast: Broadcast) -> None:
 
 
 def test_the_demo_compares_what_it_showed_with_what_was_heard(tmp_path: Path, engine: str) -> None:
-    done = livespot(tmp_path, "demo", "--seconds", 4, "--seed", 3, "--json", "--model", engine)
+    done = livespot(
+        tmp_path, "demo", "--seconds", 4, "--seed", 3, "--json", "--model", engine, "--record", "recordings"
+    )
     assert done.code == 0
+    recorded = livespot(tmp_path, "events", "recordings", "--json")
     [result] = objects(done.out)
     assert result["shown"] == 1
-    assert result["spotted"] + result["false_alarms"] >= 1
+    assert result["spotted"] + result["false_alarms"] == len(objects(recorded.out)) >= 1
     assert cv2.imread(str(tmp_path / result["timeline"])) is not None
 
 

@@ -144,7 +144,7 @@ def _writer(file: Path | None, name: str | None, kind: Kind) -> Write | None:
 
 def _show(session: Session, kind: Kind, rows: list[Row]) -> None:
     """One session on the terminal."""
-    state = "goes on" if session.running else f"to {_short(session.ended_utc)}" if session.ended_utc else "was killed"
+    state = "goes on" if session.running else f"to {_short(session.ended_utc)}" if session.ended_utc else "cut off"
     missing = f", [red]{counted(session.missing, 'message')} missing[/]" if session.missing else ""
     out.print(f"[bold]{escape(session.name)}[/]  {_short(session.started_utc)} UTC, {state}{missing}", highlight=False)
     if not rows:

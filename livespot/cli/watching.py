@@ -120,7 +120,8 @@ def run(
             err.print(f"metrics for Prometheus at [bold]{escape(exporter.url)}[/]", soft_wrap=True)
         stack.enter_context(Measuring(meter, pipeline, publisher, exporter))
         status = stack.enter_context(status_line(as_json))
-        for turn in serve(pipeline, publisher, publish.scores or chosen.record.scores, duration, meter):
+        scores = publish.scores or bool(chosen.record.folder and chosen.record.scores)
+        for turn in serve(pipeline, publisher, scores, duration, meter):
             for message in turn.messages:
                 tell(message, as_json)
             status(turn.meter, pipeline.dropped)

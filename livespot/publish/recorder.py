@@ -88,8 +88,6 @@ class Recorder:
 
     def find(self, stream: str, kind: str, first: int, end: int) -> tuple[int, list[bytes]]:
         """As `archive.Recorded` says."""
-        if not self.state.error:
-            self._write_waiting()
         limits = f"AND seq >= :first AND seq < :end ORDER BY seq LIMIT {MAX_REPLAY_MESSAGES}"
         begin, contents, left = end, list[bytes](), MAX_REPLAY_BYTES
         for row in self._look(kind, recording.COLUMNS[recording.table(kind)], limits, stream, first=first, end=end):
@@ -162,7 +160,9 @@ class Recorder:
                 rows.popleft()
 
     def _look(self, kind: str, what: str, limits: str, stream: str, **numbers: int) -> list[Row]:
-        """Rows of a topic; none where the file cannot be read."""
+        """Rows of a topic, of all that was to be written; none where the file cannot be read."""
+        if any(self._waiting.values()) and not self.state.error:
+            self._write_waiting()
         rows = recording.ROWS[recording.table(kind)]
         with suppress(sqlite3.Error):
             query = f"SELECT {what} FROM {rows} {limits}"  # noqa: S608 (all of it is from here)

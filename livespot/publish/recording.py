@@ -34,6 +34,10 @@ VERSION = 1
 BUSY_S = 0.1
 """How long another program that writes to the file is waited for."""
 
+MAX_WAL_PAGES = 2000
+"""Of 4 kB: a writer that never pauses leaves no moment to begin the file beside the recording anew, and does so itself
+from this length on."""
+
 Row: TypeAlias = tuple[Any, ...]
 Table: TypeAlias = Literal["messages", "scores"]
 
@@ -84,23 +88,23 @@ def create(path: Path, told: Mapping[str, str]) -> None:
 
 def meta(publisher: str, now: Moment) -> dict[str, str]:
     """By whom, when and with what a recording is made. `ended` is added when it is closed in good order."""
-    process = psutil.Process()
     return {
         "publisher": publisher,
         "livespot": version("livespot"),
         "started": stamps(now)["utc"],
         "host": platform.node(),
-        "process": f"{process.pid} {process.create_time()}",
+        "boot": _boot(),
+        "process": f"{os.getpid()} {_started_s(os.getpid())}",
     }
 
 
 def is_running(told: Mapping[str, str]) -> bool:
     """Whether the recording with this `meta` is still made: by a process that runs on this machine."""
-    number, _, created_s = told["process"].partition(" ")
-    if "ended" in told or told["host"] != platform.node():
+    number, _, started_s = told["process"].partition(" ")
+    if "ended" in told or (told["host"], told["boot"]) != (platform.node(), _boot()):
         return False
     try:
-        return psutil.Process(int(number)).create_time() == float(created_s)
+        return abs(_started_s(int(number)) - float(started_s)) < 2  # the clock may have been set since
     except psutil.NoSuchProcess:
         return False
 
@@ -109,13 +113,13 @@ def connect(path: Path, write: bool = True) -> sqlite3.Connection:
     """A connection to a file that is there; one thread at a time may use it. Raises sqlite3.Error.
 
     A commit is in the operating system's hands when it returns: no end of the process loses it. What brings it to the
-    disk, so that no end of the machine does, is a checkpoint, which is the caller's.
+    disk, so that no end of the machine does, is a checkpoint, which is the caller's, but for `MAX_WAL_PAGES`.
     """
     address = f"file:{quote(str(path.absolute()))}?mode={'rw' if write else 'ro'}"
     connection = sqlite3.connect(address, BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
     if write:
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_WAL_PAGES}")
     return connection
 
 
@@ -145,6 +149,19 @@ def message(kind: str, publisher: str, recorded: Row) -> Message:
         | {"stream": stream, "kind": "score", "t_s": t_us / 1e6, "face": face, "frame": frame}
         | {"micro": micro / 1e6, "macro": macro / 1e6}
     )
+
+
+def _boot() -> str:
+    """Which start of the machine it is; empty where it does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _started_s(process: int) -> float:
+    """When a process was started, since the machine was."""
+    return psutil.Process(process).create_time() - psutil.boot_time()
 
 
 def _whole(value: float) -> int:

@@ -22,7 +22,8 @@ import zmq
 
 from livespot.errors import PublishError
 from livespot.publish import Message, Publisher, recorder, recording, subscribe
-from livespot.publish.encoding import Encoding, decode
+from livespot.publish.archive import Sent
+from livespot.publish.encoding import Encoding, decode, encoder
 from livespot.publish.follower import Notice
 from livespot.publish.messages import OWN_STREAM, Kind, Recording
 from tests.publish.examples import CLOSE, LOST_FACE, OPEN, RUNNING, SCORES
@@ -95,7 +96,7 @@ def test_a_recording_is_one_file_for_its_owner_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         told = dict(connection.execute("SELECT * FROM meta").fetchall())
         assert connection.execute("PRAGMA user_version").fetchone() == (recording.VERSION,)
-    assert set(told) == {"publisher", "livespot", "started", "host", "process", "ended"}
+    assert set(told) == {"publisher", "livespot", "started", "host", "boot", "process", "ended"}
 
 
 def test_while_it_is_made_a_recording_has_a_process_and_afterwards_none(tmp_path: Path) -> None:
@@ -106,6 +107,7 @@ def test_while_it_is_made_a_recording_has_a_process_and_afterwards_none(tmp_path
     with Publisher(FREE_PORT, record=tmp_path) as publisher:
         assert recording.is_running(told())
         assert not recording.is_running(told() | {"host": "another"})
+        assert not recording.is_running(told() | {"boot": "another"})
         assert not recording.is_running(told() | {"process": f"{os.getpid()} 1.0"})
     assert not recording.is_running(told())
 
@@ -228,6 +230,19 @@ def test_what_was_told_is_on_the_disk_itself_some_seconds_later(
             with closing(sqlite3.connect(f"file:{file_of(publisher)}?immutable=1", uri=True)) as connection:
                 kinds = connection.execute("SELECT kind FROM messages").fetchall()
     assert ("event",) in kinds
+
+
+def test_what_lies_beside_the_file_stays_small_though_writing_never_pauses(tmp_path: Path) -> None:
+    messages = [Message(stream="cam1", kind="event", seq=number) for number in range(3000)]
+    one = recorder.Recorder(tmp_path, "0" * 32, encoder("json"))
+    beside = Path(f"{one.state.file}-wal")
+    try:
+        for message in messages:
+            one.write([Sent(b"", b'{"padded": "%s"}' % (b"." * 700), message, 1.0)])
+        assert beside.stat().st_size < 5000 * recording.MAX_WAL_PAGES
+    finally:
+        one.close()
+    assert not beside.exists()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ LEVELS = (
     {"methods", "torch_scorer", "half", "prometheus", "batching", "recordings"},
     {"pipeline", "evaluation", "synth", "export", "engines"},
     {"datasets", "meter", "shards"},
-    {"training", "doctor", "exports", "live", "measuring", "spotting"},
+    {"training", "doctor", "exports", "live", "measuring", "spotting", "bridges"},
     {"bench", "demo", "parity"},
     {"cli"},
     {"__init__", "__main__"},

@@ -1,9 +1,10 @@
 """Commands that bring the event stream elsewhere: several machines under one endpoint, other protocols."""
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.markup import escape
@@ -14,7 +15,12 @@ from livespot.cli.words import tell
 from livespot.errors import SettingsError
 
 if TYPE_CHECKING:
+    from livespot.publish.follower import Notice
+    from livespot.publish.messages import Kind
     from livespot.publish.proxy import Upstream
+
+TURN_S = 1.0
+"""So often it is looked whether the broker refuses us."""
 
 commands = typer.Typer()
 
@@ -64,6 +70,100 @@ def proxy(
             for message in passing.turn():
                 tell(message, as_json, all_kinds=True)
             passing.wait()
+
+
+bridges = typer.Typer(
+    help="Pass events on to other systems, from anywhere that the stream reaches.",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+)
+commands.add_typer(bridges, name="bridge")
+
+EndpointArgument = Annotated[str, typer.Argument(help="Where a livespot, or a proxy, publishes.")]
+ScoresOption = Annotated[bool, typer.Option("--scores", help="Scores as well, where they are published.")]
+PastOption = Annotated[float, typer.Option(min=0, help="Begin with the last so many seconds, as far as kept.")]
+KeyOption = Annotated[Path | None, typer.Option(help="Your secret file of `livespot keygen`.")]
+ServerKeyOption = Annotated[str | None, typer.Option(help="The publisher's public key, or its file.")]
+
+
+@bridges.command(
+    epilog=examples(
+        "livespot bridge mqtt --broker mqtt://broker",
+        "LIVESPOT_MQTT_PASSWORD=... livespot bridge mqtt tcp://10.0.0.5:5556 --broker mqtts://broker --user lab "
+        "--key me.key_secret --server-key studio.key",
+    )
+)
+def mqtt(
+    broker: Annotated[str, typer.Option(help="mqtt://host:1883, or mqtts://host:8883 for TLS.", show_default=False)],
+    endpoint: EndpointArgument = config.PublishSettings().endpoint,
+    topic: Annotated[str, typer.Option(help="What all topics begin with.")] = "livespot",
+    name: Annotated[str, typer.Option(help="Of this bridge, in TOPIC/v1/NAME/state.")] = "bridge",
+    user: Annotated[str | None, typer.Option(help="Login at the broker.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="Holds the password; left out, LIVESPOT_MQTT_PASSWORD is taken.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(help="Certificates that are trusted; left out, the system's.")] = None,
+    scores: ScoresOption = False,
+    past: PastOption = 0.0,
+    key: KeyOption = None,
+    server_key: ServerKeyOption = None,
+) -> None:
+    """Publish events, gaps and states at an MQTT broker, as TOPIC/v1/SOURCE/KIND. Ctrl-C ends it.
+
+    TOPIC/v1/NAME/state is online, or offline where the bridge has ended or was killed.
+    """
+    from livespot.bridges.mqtt import Broker, MqttBridge
+    from livespot.publish import subscribe
+
+    if any(sign in topic + name for sign in "+#") or not name:
+        raise SettingsError(f"{topic}/v1/{name}/state is no topic: + and # stand for many")
+    password = _password(password_file) if user else None
+    one = MqttBridge(Broker(broker, user, password, ca), topic, name)
+    subscription = subscribe(endpoint, _kinds(scores), timeout_s=TURN_S, past_s=past, key=key, server_key=server_key)
+    with suppress(KeyboardInterrupt), subscription as messages, one:
+        err.print(f"passing on [bold]{escape(endpoint)}[/] to {escape(broker)}")
+        while True:
+            one.check()
+            for message in messages:
+                one.pass_on(message)
+
+
+@bridges.command(
+    epilog=examples("livespot bridge lsl", "livespot bridge lsl tcp://10.0.0.5:5556 --scores --name studio")
+)
+def lsl(
+    endpoint: EndpointArgument = config.PublishSettings().endpoint,
+    name: Annotated[str, typer.Option(help="Begins the streams' source ids: another for each bridge.")] = "livespot",
+    scores: ScoresOption = False,
+    key: KeyOption = None,
+    server_key: ServerKeyOption = None,
+) -> None:
+    """Offer events as markers of the Lab Streaming Layer, and scores, stamped with the time of capture. Ctrl-C ends it.
+
+    Streams: livespot (markers when an expression is over), livespot-messages (all as JSON, at once), and with --scores
+    livespot-scores-SOURCE-FACE.
+    """
+    from livespot.bridges.lsl import LslBridge
+    from livespot.publish import subscribe
+
+    one, kinds = LslBridge(name), [*_kinds(scores), "heartbeat"]
+    subscription = subscribe(endpoint, cast("list[Kind]", kinds), key=key, server_key=server_key)
+    with suppress(KeyboardInterrupt), subscription as messages, one:
+        err.print(f"passing on [bold]{escape(endpoint)}[/] to the Lab Streaming Layer")
+        for message in messages:
+            one.pass_on(message)
+
+
+def _kinds(scores: bool) -> "list[Kind | Notice]":
+    return ["event", "gap", "status", "lost", "restart", *(["score"] if scores else [])]  # type: ignore[list-item]
+
+
+def _password(file: Path | None) -> str | None:
+    """From the file, or the environment: a command line can be read by everyone on the machine."""
+    try:
+        return file.read_text(encoding="utf-8").strip() if file else os.environ.get("LIVESPOT_MQTT_PASSWORD")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} holds no password: {getattr(error, 'strerror', 'it is no text')}") from None
 
 
 def _upstreams(given: list[str], key: Path | None, server_keys: list[str]) -> "list[Upstream]":

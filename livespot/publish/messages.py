@@ -86,7 +86,7 @@ def body(record: Record, now: Moment) -> Message:
     if isinstance(record, Event):
         return _header(record.source, "event", record.decided_s) | _event(record, now)
     if isinstance(record, Scores):
-        return _header(record.source, "score", record.t_s) | _score(record)
+        return _header(record.source, "score", record.t_s) | _score(record, now)
     if isinstance(record, Gap):
         return _header(record.source, "gap", record.to_s) | _gap(record)
     return _header(record.source, "status", record.t_s) | _status(record)
@@ -171,12 +171,13 @@ def _event(event: Event, now: Moment) -> Message:
     }
 
 
-def _score(scores: Scores) -> Message:
+def _score(scores: Scores, now: Moment) -> Message:
     return {
         "face": scores.face,
         "frame": scores.index,
         "micro": _microseconds(scores.micro),
         "macro": _microseconds(scores.macro),
+        "latency_s": _microseconds(scores.lookahead_s + now.monotonic_s - scores.arrival_s),
     }
 
 

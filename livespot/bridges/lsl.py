@@ -149,7 +149,7 @@ def _pylsl() -> Any:
         raise PublishError("pylsl is not installed: pip install 'livespot[lsl]'") from None
     except (RuntimeError, OSError) as error:
         raise PublishError(
-            f"pylsl finds no liblsl ({str(error).splitlines()[0]}): its wheels for 64-bit x86 and for Windows and macOS hold "
-            "it; elsewhere install it from https://github.com/sccn/liblsl/releases, and set PYLSL_LIB to its path"
+            f"pylsl finds no liblsl ({str(error).splitlines()[0]}): its wheel for Linux on x86-64 holds it; elsewhere "
+            "install it from https://github.com/sccn/liblsl/releases, and set PYLSL_LIB to its path"
         ) from None
     return pylsl

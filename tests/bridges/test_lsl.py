@@ -99,25 +99,26 @@ from livespot.publish.messages import KINDS
 from dataclasses import replace
 from tests.publish.examples import CLOSE, LOST_FACE, RUNNING, SCORES
 with Publisher("tcp://127.0.0.1:*", heartbeat_s=0.1) as publisher, LslBridge("studio") as bridge:
-    with subscribe(publisher.endpoint, KINDS, timeout_s=0.05) as messages:
+    with subscribe(publisher.endpoint, KINDS, timeout_s=0.2) as messages:
         passed = []
         def turn():
             publisher.heartbeat()
             for message in messages:
                 bridge.pass_on(message)
                 passed.append(message["kind"])
-        frame = replace(SCORES, arrival_s=time.monotonic())
-        publisher.publish(frame)
         while "livespot-scores-cam1-0" not in bridge.streams:
+            publisher.publish(replace(SCORES, arrival_s=time.monotonic()))
             turn()
+        passed.clear()
         print("offered", flush=True)
         for _ in range(3):
             sys.stdin.readline()
-            turn()
+        turn()
+        passed.clear()
         arrived_s = time.monotonic()
         for record in (replace(CLOSE, arrival_s=arrived_s), LOST_FACE, RUNNING, replace(SCORES, arrival_s=arrived_s)):
             publisher.publish(record)
-        while passed.count("score") < 2 or "status" not in passed:
+        while "score" not in passed or "status" not in passed:
             turn()
         print(arrived_s, flush=True)
         sys.stdin.readline()
@@ -125,14 +126,23 @@ with Publisher("tcp://127.0.0.1:*", heartbeat_s=0.1) as publisher, LslBridge("st
 
 
 def test_an_inlet_in_another_process_hears_markers_messages_and_scores_at_the_time_of_capture(tmp_path: Path) -> None:
-    pytest.importorskip("pylsl", reason="pylsl is not installed: pip install 'livespot[lsl]'", exc_type=(ImportError, RuntimeError))
+    try:
+        LslBridge()
+    except PublishError as missing:
+        pytest.skip(str(missing))
     settings = tmp_path / "lsl_api.cfg"
     settings.write_text("[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {127.0.0.1}\n")
     environment = os.environ | {"LSLAPICFG": str(settings)}
     commands = [[sys.executable, "-c", code] for code in (BRIDGE, INLET)]
     bridge, inlet = (
         subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command,
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         for command in commands
     )
@@ -152,12 +162,13 @@ def test_an_inlet_in_another_process_hears_markers_messages_and_scores_at_the_ti
             bridge.kill()
             inlet.kill()
     assert offered == [["Markers", "0.0"], ["Messages", "0.0"], ["Scores", "0.0"]]
-    told = [(sample[0], round(stamp - arrived_s, 1)) for sample, stamp in heard["livespot"][:3]]
-    assert told == [("cam1 face 0 micro onset", -0.5), ("cam1 face 0 micro apex", -0.3), ("cam1 face 0 micro offset", -0.1)]
+    texts, stamps = zip(*heard["livespot"][:3], strict=True)
+    assert texts == (["cam1 face 0 micro onset"], ["cam1 face 0 micro apex"], ["cam1 face 0 micro offset"])
+    assert [stamp - arrived_s for stamp in stamps] == pytest.approx([-0.5, -0.3, -0.1], abs=0.2)
     assert [json.loads(sample[0])["kind"] for sample, _ in heard["livespot-messages"]] == ["event", "gap", "status"]
     ((scores, stamp),) = heard["livespot-scores-cam1-0"]
     assert scores == [0.25, 0.5]
-    assert abs(stamp - arrived_s) < 0.05
+    assert stamp == pytest.approx(arrived_s, abs=0.2)
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

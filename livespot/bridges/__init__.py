@@ -1,1 +1,1 @@
-"""The event stream in the words of other systems: programs that subscribe and pass on, beside livespot, never within."""
+"""The event stream in the words of other systems: programs that subscribe and pass on."""

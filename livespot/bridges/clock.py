@@ -1,9 +1,8 @@
 """When something happened, in this machine's monotonic clock, though the publisher told it in that of its own.
 
-A message that is published at `monotonic_s` there arrives here a little later, never earlier. So the smallest difference
-of the last WINDOW_S is the difference of the clocks, plus the shortest way that a message had: tenths of a millisecond
-on one machine, about one in a quiet network. Clocks of two machines drift apart by some millionths: over the window by
-a millisecond. Nothing here reads a clock.
+A message that is published at `monotonic_s` there arrives here a little later, never earlier. So the smallest
+difference of the last WINDOW_S is the difference of the clocks, plus the shortest way that a message had; clocks of two
+machines, which drift apart by some millionths, add a millisecond over the window. Nothing here reads a clock.
 """
 
 from collections import deque

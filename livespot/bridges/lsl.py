@@ -7,8 +7,8 @@
     livespot-messages           Messages   every event (all phases), gap and status at once, as JSON
     livespot-scores-cam1-0      Scores     micro and macro of face 0 of cam1, irregular, where scores are published
 
-LSL's clock is this machine's monotonic clock. An instant is as exact as the arrival of its frame, the camera's own delay
-not counted, and the relation of the clocks, see `clock`.
+LSL's clock is this machine's monotonic clock. An instant is as exact as the arrival of its frame, the camera's own
+delay not counted, and the relation of the clocks, see `clock`.
 """
 
 import json
@@ -79,8 +79,8 @@ class LslBridge:
     """Outlets of LSL. A context manager that belongs to one thread."""
 
     def __init__(self, name: str = "livespot") -> None:
-        """`name` makes the streams' source ids, by which LSL finds them again after a restart. Raises PublishError where
-        pylsl or its library is missing."""
+        """`name` makes the streams' source ids, by which LSL finds them again after a restart. Raises PublishError
+        where pylsl or its library is missing."""
         self._name, self._lsl = name, _pylsl()
         self._publishers: defaultdict[str, _Publisher] = defaultdict(_Publisher)
         self._outlets: dict[str, Any] = {}

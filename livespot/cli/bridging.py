@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TURN_S = 1.0
 """So often it is looked whether the broker refuses us."""
 
+ENDPOINT = config.PublishSettings().endpoint
+
 commands = typer.Typer()
 
 
@@ -36,7 +38,7 @@ def proxy(
     upstreams: Annotated[
         list[str], typer.Option("--from", help="A livespot's endpoint, or NAME=endpoint; repeats.", show_default=False)
     ],
-    listen: Annotated[str, typer.Option(help="Where others subscribe.")] = config.PublishSettings().endpoint,
+    listen: Annotated[str, typer.Option(help="Where others subscribe.")] = ENDPOINT,
     requests: Annotated[str | None, typer.Option(help="Where requests are answered; left out, the next port.")] = None,
     key: Annotated[Path | None, typer.Option(help="The proxy's own secret file of `livespot keygen`.")] = None,
     server_key: Annotated[
@@ -95,7 +97,7 @@ ServerKeyOption = Annotated[str | None, typer.Option(help="The publisher's publi
 )
 def mqtt(
     broker: Annotated[str, typer.Option(help="mqtt://host:1883, or mqtts://host:8883 for TLS.", show_default=False)],
-    endpoint: EndpointArgument = config.PublishSettings().endpoint,
+    endpoint: EndpointArgument = ENDPOINT,
     topic: Annotated[str, typer.Option(help="What all topics begin with.")] = "livespot",
     name: Annotated[str, typer.Option(help="Of this bridge, in TOPIC/v1/NAME/state.")] = "bridge",
     user: Annotated[str | None, typer.Option(help="Login at the broker.")] = None,
@@ -132,7 +134,7 @@ def mqtt(
     epilog=examples("livespot bridge lsl", "livespot bridge lsl tcp://10.0.0.5:5556 --scores --name studio")
 )
 def lsl(
-    endpoint: EndpointArgument = config.PublishSettings().endpoint,
+    endpoint: EndpointArgument = ENDPOINT,
     name: Annotated[str, typer.Option(help="Begins the streams' source ids: another for each bridge.")] = "livespot",
     scores: ScoresOption = False,
     key: KeyOption = None,

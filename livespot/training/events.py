@@ -15,7 +15,7 @@ from livespot.export import PROVISIONAL
 from livespot.records import EXPRESSION_TYPES, Calibration, ExpressionType, Scores
 
 CUTOFFS_HZ = (2.0, 3.0, 4.0, 6.0, 9.0)
-THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99)
 ROUNDS = 3
 """Times that each of the three numbers is chosen anew with the other two held."""
 

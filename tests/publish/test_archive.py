@@ -1,5 +1,11 @@
 """What is kept, and what late joiners can be given of it."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
 from livespot.publish.archive import (
     MAX_OPEN_EVENTS,
     MAX_REPLAY_BYTES,
@@ -9,7 +15,9 @@ from livespot.publish.archive import (
     Sent,
     Topic,
 )
+from livespot.publish.encoding import decode, encoder
 from livespot.publish.messages import Message
+from livespot.publish.recorder import Recorder
 
 
 def sent(seq: int, kind: str = "event", stream: str = "cam1", size: int = 0, **fields: object) -> Sent:
@@ -134,3 +142,43 @@ def test_open_events_that_are_never_closed_do_not_pile_up() -> None:
         archive.push(sent(seq, id=f"e{seq}"))
     assert len(archive.state()) == MAX_OPEN_EVENTS
     assert archive.state()[-1] == f"event {2 * MAX_OPEN_EVENTS - 1}".encode()
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Iterator[Archive]:
+    """Ten messages, of which the file lacks 0, 4 and 5, and memory has the last two."""
+    recorder = Recorder(tmp_path, "0" * 32, encoder("json"))
+    archive = Archive(2, recorder)
+    for seq in range(10):
+        message = sent(seq)
+        one = replace(message, content=encoder("json")(message.message))
+        if seq not in (0, 4, 5):
+            recorder.write([one])
+        archive.push(one)
+    yield archive
+    recorder.close()
+
+
+def found(replay: Replay) -> tuple[list[int], tuple[int, int] | None, int | None]:
+    return [decode(content)["seq"] for content in replay.contents], replay.missing, replay.resume
+
+
+def test_what_is_in_memory_no_more_is_replayed_from_the_recording_up_to_its_holes(recorded: Archive) -> None:
+    assert found(recorded.replay("cam1", "event", 2)) == ([2, 3], None, 4)
+    assert found(recorded.replay("cam1", "event", 4)) == ([6, 7], (4, 5), 8)
+    assert found(recorded.replay("cam1", "event", 8)) == ([8, 9], None, None)
+    assert found(recorded.replay("cam1", "event", 6, 6)) == ([6], None, None)
+
+
+def test_what_the_recording_lacks_is_told_exactly(recorded: Archive) -> None:
+    assert found(recorded.replay("cam1", "event", 0)) == ([1, 2, 3], (0, 0), 4)
+    assert found(recorded.replay("cam1", "event", 4, 5)) == ([], (4, 5), None)
+    assert recorded.topics() == {("cam1", "event"): Topic(kept=1, next=10)}
+
+
+def test_a_time_is_looked_up_in_the_recording(recorded: Archive) -> None:
+    assert found(recorded.replay_since("cam1", "event", 102.5)) == ([3], None, 4)
+    assert found(recorded.replay_since("cam1", "event", 106.0)) == ([6, 7], (4, 5), 8)
+    assert found(recorded.replay_since("cam1", "event", 107.5)) == ([8, 9], None, None)
+    assert found(recorded.replay_since("cam1", "event", 108.5)) == ([9], None, None)
+    assert found(recorded.replay_since("cam1", "event", 50.0)) == ([1, 2, 3], (0, 0), 4)

@@ -32,7 +32,7 @@ from livespot.engines import ChosenScorer
 from livespot.errors import LivespotError, SourceError
 from livespot.infer import Scorer
 from livespot.pipeline import TICK_S, Load, Pipeline, Step
-from livespot.processes import begin_worker
+from livespot.processes import begin_worker, settle
 
 Make: TypeAlias = Callable[[], Source | Camera]
 """Makes a source, in the process that is to read it. It is pickled: a function of a module, or a partial of one."""
@@ -204,6 +204,7 @@ def _run(pipe: Connection, settings: Settings, sources: Sequence[Source | Camera
         ChosenScorer(settings.infer) if network else nullcontext() as scorer,
         Pipeline(settings, sources, scorer, by_turns=True) as pipeline,
     ):
+        settle()
         threading.Thread(target=_stop_when_told, args=(pipe, pipeline), daemon=True).start()
         told_s = -math.inf
         for steps in pipeline:

@@ -1,5 +1,10 @@
 """Cameras in several processes: the same events as in one, and what happens when one of these fails or is killed."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -150,3 +155,21 @@ def test_pictures_that_are_to_be_looked_at_stay_in_one_process(engine: Path) -> 
     makes = [partial(endless, str(number)) for number in range(9)]
     assert isinstance(watching(settings(engine), makes, MotionScorer(), pictures=True), Pipeline)
     assert isinstance(watching(settings(engine), makes, MotionScorer()), (Shards, Pipeline))
+
+
+def test_ctrl_c_in_a_terminal_which_reaches_all_processes_ends_run_in_good_order() -> None:
+    sources = [flag for seed in (1, 2) for flag in ("--source", f"demo://?seed={seed}")]
+    order = [*("run", "--json", "--set", "infer.processes=2", "--endpoint", "tcp://127.0.0.1:*"), *sources]
+    with subprocess.Popen(
+        [sys.executable, "-m", "livespot", *order], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as livespot:
+        assert livespot.stdout is not None
+        told = []
+        for line in livespot.stdout:
+            told.append(json.loads(line))
+            if sum(one.get("state") == "running" for one in told) == 2:
+                os.killpg(livespot.pid, signal.SIGINT)
+                break
+        told += [json.loads(line) for line in livespot.stdout]
+    assert livespot.returncode == 0
+    assert {one["stream"] for one in told if one.get("state") == "ended"} == {"demo", "demo-2"}

@@ -34,6 +34,7 @@ from livespot.errors import SourceError
 from livespot.infer import Scorer
 from livespot.live import serve
 from livespot.pipeline import Pipeline
+from livespot.processes import settle
 from livespot.publish.zmq import Publisher
 from livespot.records import Frame
 from livespot.shards import Make, Shards, watching
@@ -51,8 +52,8 @@ FULL_RATE = 0.97
 """And where each is seen at this share of its frame rate at least: a file that is decoded too late is not dropped."""
 TRIES = 2
 """A number that is not carried is tried again: something else may have run on this machine for a moment."""
-MARGIN_S = 6.0
-"""A file is longer by this, since cameras come one after the other."""
+MARGIN_S = 20.0
+"""A file is longer by this: cameras come one after the other, the first of many some seconds before the last."""
 PATIENCE_S = 60.0
 """A trial whose cameras have not all come by then is given up."""
 PHASE = 0.618034
@@ -191,6 +192,7 @@ class Capacity:
         pipeline = watching(self._settings, makes, self._scorer)
         clock = _Clock(len(makes))
         with Publisher("tcp://127.0.0.1:*") as publisher, pipeline:
+            settle()
             for turn in serve(pipeline, publisher, self._settings.publish.scores):
                 now_s = time.monotonic()
                 frames = [step.frame for step in turn.steps if step.frame is not None]

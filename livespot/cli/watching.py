@@ -97,6 +97,7 @@ def run(
     from livespot.measuring import Measuring, exporter_of
     from livespot.meter import Meter
     from livespot.pipeline import Pipeline
+    from livespot.processes import settle
     from livespot.shards import watching
     from livespot.spotting import scoring
 
@@ -120,6 +121,7 @@ def run(
             err.print(f"metrics for Prometheus at [bold]{escape(exporter.url)}[/]", soft_wrap=True)
         stack.enter_context(Measuring(meter, pipeline, publisher, exporter))
         status = stack.enter_context(status_line(as_json))
+        settle()
         scores = publish.scores or bool(chosen.record.folder and chosen.record.scores)
         for turn in serve(pipeline, publisher, scores, duration, meter):
             for message in turn.messages:

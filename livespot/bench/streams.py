@@ -48,7 +48,7 @@ CLIP_FRAMES = 300
 """Held in memory and played forth and back."""
 LATE_MS = 100.0
 """A number of cameras is carried with a p99 of arrival to published up to this."""
-FULL_RATE = 0.97
+FULL_RATE = 0.95
 """And where each is seen at this share of its frame rate at least: a file that is decoded too late is not dropped."""
 TRIES = 2
 """A number that is not carried is tried again: something else may have run on this machine for a moment."""

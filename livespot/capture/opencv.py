@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -173,11 +174,24 @@ class Webcam(_Capturing):
         """The same before they have their place in stream time."""
         delivered = 0
         for picture in _pictures(self._opened):
-            yield picture
+            yield replace(picture, image=self._whole(picture.image))
             delivered += 1
         if delivered == 0:
             raise SourceError(f"camera {self._index} opens but gives no picture: is another program using it?")
         self.note = f"camera {self._index} stopped after {delivered} frames: unplugged, or taken by another program"
+
+    def _whole(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture. What OpenCV does not convert it gives as one row of bytes, even where it needs no conversion."""
+        if image.shape[0] > 1:
+            return image
+        given, values = _given(self._opened), image[..., 0]
+        width, height = map(int, given["size"].split("x"))
+        if given["format"] != "BGR3" or values.size != 3 * width * height:
+            raise SourceError(
+                f"camera {self._index} gives {given['format']}, which OpenCV does not turn into pictures: "
+                "set the source's pixel_format to MJPG or YUYV"
+            )
+        return values.reshape(height, width, 3)
 
 
 class GstreamerPipeline(_Capturing):
@@ -192,7 +206,7 @@ class GstreamerPipeline(_Capturing):
         self._pipeline = pipeline if "appsink" in pipeline else f"{pipeline} ! {APPSINK}"
 
     def __enter__(self) -> "GstreamerPipeline":
-        if cv2.CAP_GSTREAMER not in cv2.videoio_registry.getBackends():
+        if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
             raise SourceError(
                 "this OpenCV has no GStreamer, as no wheel of PyPI has: a gstreamer: source needs the system's "
                 "(JetPack's, or Debian's python3-opencv), in an environment with system packages and without the wheel"

@@ -35,7 +35,7 @@ BACKENDS = ["opencv", pytest.param("pyav", marks=pytest.mark.soak)]
 def backend(request: pytest.FixtureRequest) -> str:
     """What reads the streams. Both survive the same; the second does so under `make soak`."""
     global BACKEND
-    BACKEND = request.param
+    BACKEND = str(request.param)
     return BACKEND
 
 

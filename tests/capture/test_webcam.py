@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from livespot.capture import open_source
@@ -101,3 +102,17 @@ def test_a_webcam_that_is_unplugged_is_asked_for_again_and_again() -> None:
     with Watched(source) as seen:
         seen.until(lambda seen: seen.states.count("waiting") >= 2)
     assert "it is unplugged" in seen.told[0].detail
+
+
+@pytest.mark.parametrize("code", ["BGR3", "H264"])
+def test_a_row_of_bytes_is_a_picture_only_where_it_holds_one(code: str) -> None:
+    """OpenCV's way with what it does not convert, seen with the kernel's vivid driver."""
+    webcam = Webcam(0, "cam")
+    webcam._index, webcam._capture = 0, mock(4, 2, 30, code)
+    row = np.arange(24, dtype=np.uint8).reshape(1, -1, 1).repeat(3, axis=2)
+    if code == "BGR3":
+        assert np.array_equal(webcam._whole(row), np.arange(24).reshape(2, 4, 3))
+    else:
+        with pytest.raises(SourceError, match="gives H264, which OpenCV does not turn into pictures: set"):
+            webcam._whole(row)
+    assert webcam._whole(np.zeros((2, 4, 3), np.uint8)).shape == (2, 4, 3)

@@ -11,8 +11,8 @@ from tests.capture.rtsp import BLOCKS, shot_number
 
 PATIENCE_S = 60.0
 LATE_S = 1.2
-"""A connection begins with pictures up to a second old. On a machine so busy that they come one by one they pass for new
-ones; on one that is not, a gap is right to within 0.05 s."""
+"""A connection begins with pictures up to a second old. On a machine so busy that they come one by one they pass for
+new ones; on one that is not, a gap is right to within 0.05 s."""
 
 
 class Watched:

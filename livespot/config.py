@@ -122,7 +122,8 @@ class InferSettings(_Model):
     camera, or once all have come, nothing waits. On the CPU a batch costs as much as its clips: there nothing waits."""
     processes: Annotated[int, Field(ge=1, le=64)] | None = None
     """Cameras are shared out among so many processes, each with an engine of its own: Python uses little more than one
-    core in each. Left out, one for every three cameras, and no more than there are cores; one with a GPU."""
+    core in each, and 0.4 GB of memory. Left out, one for every three cameras, and no more than there are cores; one
+    where a GPU scores the clips of all. With a window (`--show`) there is always one."""
 
 
 Method = Literal["motion", "network", "both", "zhang2020", "mdmo"]

@@ -29,7 +29,7 @@ from livespot.motion.search import (
     Paths,
     group_strength,
 )
-from livespot.records import MAX_PAUSE_S, Event, Motion
+from livespot.records import MAX_PAUSE_S, Event, ExpressionType, Motion
 
 MOMENT_CELLS = 2
 """A moment is a mean over so many cells of the grid."""
@@ -39,7 +39,7 @@ and lids are taken for what they are, is movement in its own right, such as a sm
 REACH, REACH_S = 0.5, (0.15, 0.5)
 """A boundary is sought this share of an event beyond it, within these bounds."""
 ROUNDING_S = 1e-6
-SAME_IOU = 0.4
+SAME_IOU = 0.5
 """Bounds that overlap the proposed ones by less are of another movement."""
 
 
@@ -83,7 +83,7 @@ class Evidence:
         """
         if event.offset_s is None or not self._frames:
             return event
-        refined = self._refined(event, event.offset_s)
+        refined = self._after_the_last(self._refined(event, event.offset_s))
         self._free_s = event.offset_s if refined.offset_s is None else refined.offset_s
         return refined
 
@@ -116,7 +116,7 @@ class Evidence:
         return moved[best], np.linalg.norm(moved[best], axis=1) / np.sqrt(variance[best]), float(strength[best])
 
     def _within(self, event: Event, bounds: tuple[float, float, float]) -> Event:
-        """The event with these bounds, if they are of the same movement."""
+        """The event with these bounds, if they are of the same movement, and of the class that the network saw."""
         assert event.offset_s is not None
         onset_s, apex_s, offset_s = max(bounds[0], self._free_s), bounds[1], bounds[2]
         if event.truncated:
@@ -128,11 +128,10 @@ class Evidence:
         shared_s = min(offset.t_s, event.offset_s) - max(onset.t_s, event.onset_s)
         whole_s = max(offset.t_s, event.offset_s) - min(onset.t_s, event.onset_s)
         within = self._durations.min_s - ROUNDING_S <= lasts_s <= self._durations.max_s + ROUNDING_S
-        if not within or shared_s < SAME_IOU * whole_s:
+        if not within or shared_s < SAME_IOU * whole_s or self._type(lasts_s) != event.type:
             return event
         return replace(
             event,
-            type="micro" if lasts_s <= self._durations.micro_max_s + ROUNDING_S else "macro",
             onset_s=onset.t_s,
             onset_frame=onset.index,
             apex_s=apex.t_s,
@@ -140,6 +139,18 @@ class Evidence:
             offset_s=offset.t_s,
             offset_frame=offset.index,
         )
+
+    def _after_the_last(self, event: Event) -> Event:
+        """The event without what the one before it, whose offset was moved, has taken."""
+        assert event.offset_s is not None
+        onset = nearest(self._frames, self._free_s)
+        if not event.onset_s < onset.t_s <= event.apex_s:
+            return event
+        kind = self._type(event.offset_s - onset.t_s)
+        return replace(event, type=kind, onset_s=onset.t_s, onset_frame=onset.index)
+
+    def _type(self, lasts_s: float) -> ExpressionType:
+        return "micro" if lasts_s <= self._durations.micro_max_s + ROUNDING_S else "macro"
 
     def _edge(self, t_s: float) -> int:
         """The kept edge nearest to a time."""

@@ -19,6 +19,7 @@ from tests.films import BLANK, Picture
 from tests.portraits import SIZE_PX, astronaut
 
 KEYS = {"facemesh_fps", "pipeline_fps", "stages_ms", "latency_ms", "alignment", "rss_mb", "machine"} | {
+    "received_ms", "publish_us",
     "flows_ms", "displacement_error_percent",
 }  # fmt: skip
 STAGES = {"capture", "align", "motion", "spot", "normalise", "buffer", "infer", "decode", "publish"}
@@ -119,7 +120,9 @@ def test_a_short_run_has_every_figure(tmp_path: Path, engine: Path, monkeypatch:
     assert measured["flows_ms"]["tvl1"] > 10 * measured["stages_ms"]["motion"] > 0
     for errors in measured["displacement_error_percent"].values():
         assert errors["2"].keys() == {"0", "0.4-0.8", "0.8-1.2", "1.2-2", "2-4", "4-10"}
-    assert {"p50", "p95", "p99"} <= measured["latency_ms"].keys()
+    for latency in ("latency_ms", "received_ms", "publish_us"):
+        assert {"p50", "p95", "p99"} <= measured[latency].keys()
+    assert measured["received_ms"]["received"] > 0
     assert {"start", "end"} <= measured["rss_mb"].keys()
     assert measured["alignment"].keys() >= {
         "residual_plain_px", "residual_px", "known_path_plain_px", "known_path_px", "step_followed",

@@ -52,7 +52,7 @@ def _in_words(message: dict[str, Any]) -> str:
     if kind == "lost":
         return f"{'':9}    {stream}: lost {message['of']} {message['first']} to {message['last']}"
     if kind == "restart":
-        return f"{'':9}    livespot was started anew"
+        return f"{'':9}    {message.get('upstream', 'livespot')} was started anew"
     return f"{'':9}    {stream}: up for {message['uptime_s']:.0f} s"
 
 

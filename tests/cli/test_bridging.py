@@ -22,3 +22,19 @@ def test_what_a_proxy_cannot_use_is_refused_with_what_to_do(options: list[str], 
     done = CliRunner().invoke(app, ["proxy", "--from", "tcp://127.0.0.1:1", *options])
     assert isinstance(done.exception, LivespotError)
     assert words in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--broker", "broker:1883"], "is no broker"),
+        (["--broker", "mqtt://broker", "--topic", "lab/#"], "+ and # stand for many"),
+        (["--broker", "mqtt://broker", "--user", "me", "--password-file", "nowhere"], "holds no password"),
+        (["--broker", "mqtts://broker", "--ca", "nowhere.pem"], "no file nowhere.pem"),
+        (["--broker", "mqtt://broker", "--key", "me.key_secret"], "belong together"),
+    ],
+)
+def test_what_a_bridge_cannot_use_is_refused_with_what_to_do(options: list[str], words: str) -> None:
+    done = CliRunner().invoke(app, ["bridge", "mqtt", *options])
+    assert isinstance(done.exception, LivespotError)
+    assert words in str(done.exception)

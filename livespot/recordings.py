@@ -24,7 +24,7 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
     "event": _EVENT,
     "gap": ("video", "face", "from_s", "to_s", "reason", "frames", "utc", "session"),
     "status": ("video", "t_s", "state", "detail", "reconnects", "stalls", "utc", "session"),
-    "score": ("video", "face", "frame", "t_s", "micro", "macro", "utc", "session"),
+    "score": ("video", "face", "frame", "t_s", "micro", "macro", "latency_s", "utc", "session"),
 }
 """Of the rows of each kind that is recorded."""
 

@@ -50,13 +50,13 @@ CREATE TABLE messages (
 CREATE TABLE scores (
     stream TEXT NOT NULL, seq INTEGER NOT NULL, utc_us INTEGER NOT NULL, monotonic_us INTEGER NOT NULL,
     t_us INTEGER NOT NULL, face INTEGER NOT NULL, frame INTEGER NOT NULL,
-    micro_millionths INTEGER NOT NULL, macro_millionths INTEGER NOT NULL,
+    micro_millionths INTEGER NOT NULL, macro_millionths INTEGER NOT NULL, latency_us INTEGER NOT NULL,
     PRIMARY KEY (stream, seq)) WITHOUT ROWID;
 """
 
 INSERT: Mapping[Table, str] = {
     "messages": "INSERT OR IGNORE INTO messages (stream, kind, seq, utc_us, content) VALUES (?, ?, ?, ?, ?)",
-    "scores": "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "scores": "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
 """Of a row of `row`. What is there already is let be: an error may have come after it was written."""
 
@@ -133,7 +133,7 @@ def row(message: Message, utc_s: float, content: str) -> Row:
     if message["kind"] != "score":
         return message["stream"], message["kind"], message["seq"], _whole(utc_s), content
     times_us = (_whole(utc_s), _whole(message["monotonic_s"]), _whole(message["t_s"]))
-    scores = (_whole(message["micro"]), _whole(message["macro"]))
+    scores = (_whole(message["micro"]), _whole(message["macro"]), _whole(message["latency_s"]))
     return message["stream"], message["seq"], *times_us, message["face"], message["frame"], *scores
 
 
@@ -142,12 +142,12 @@ def message(kind: str, publisher: str, recorded: Row) -> Message:
     if kind != "score":
         content: Message = json.loads(recorded[0])
         return content
-    stream, seq, utc_us, monotonic_us, t_us, face, frame, micro, macro = recorded
+    stream, seq, utc_us, monotonic_us, t_us, face, frame, micro, macro, latency_us = recorded
     return (
         {"schema": SCHEMA, "publisher": publisher, "seq": seq}
         | stamps(Moment(monotonic_us / 1e6, utc_us / 1e6))
         | {"stream": stream, "kind": "score", "t_s": t_us / 1e6, "face": face, "frame": frame}
-        | {"micro": micro / 1e6, "macro": macro / 1e6}
+        | {"micro": micro / 1e6, "macro": macro / 1e6, "latency_s": latency_us / 1e6}
     )
 
 

@@ -21,7 +21,7 @@ import pytest
 import zmq
 
 from livespot.errors import PublishError
-from livespot.publish import Message, Publisher, recorder, recording, subscribe
+from livespot.publish import Message, Publisher, Subscription, recorder, recording, subscribe
 from livespot.publish.archive import Sent
 from livespot.publish.encoding import Encoding, decode, encoder
 from livespot.publish.follower import Notice
@@ -227,7 +227,8 @@ def test_what_was_told_is_on_the_disk_itself_some_seconds_later(
         give_up_s = time.monotonic() + PATIENCE_S
         kinds: list[tuple[str]] = []
         while ("event",) not in kinds and time.monotonic() < give_up_s:  # as if what lies beside the file were lost
-            with closing(sqlite3.connect(f"file:{file_of(publisher)}?immutable=1", uri=True)) as connection:
+            address = f"file:{file_of(publisher)}?immutable=1"  # which may be read in the midst of a change
+            with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(address, uri=True)) as connection:
                 kinds = connection.execute("SELECT kind FROM messages").fetchall()
     assert ("event",) in kinds
 
@@ -270,19 +271,27 @@ def test_on_a_full_disk_the_stream_goes_on_says_so_and_is_recorded_whole_once_th
         sent += [publisher.publish(CLOSE) for _ in range(500)]
         until(publisher, lambda now: now.waiting > 500)
         heard: list[Message] = []
-        while sum(one["kind"] == "event" for one in heard) < 1000 or not waiting(heard[-1]):
-            publisher.heartbeat()
-            heard += arrived(subscription, 1)
+        listen(publisher, subscription, heard, lambda: waiting(heard[-1]) and len(events(heard)) == 1000)
         (folder / "filler").unlink()
         notices += until(publisher, lambda now: not now.error)
-        while own(heard)[-2:] != own(notices):
-            publisher.heartbeat()
-            heard += arrived(subscription, 1)
+        listen(publisher, subscription, heard, lambda: own(heard)[-2:] == own(notices))
         assert [state for state, _ in own(notices)] == ["stalled", "running"]
         assert "nothing is recorded: " in own(notices)[0][1]
-        assert [one for one in heard if one["kind"] == "event"] == sent
-        assert [one for one in messages_in(file_of(publisher)) if one["kind"] == "event"] == sent
+        assert events(heard) == events(messages_in(file_of(publisher))) == sent
         assert publisher.recording == Recording(file_of(publisher), failures=1)
+
+
+def listen(publisher: Publisher, subscription: Subscription, heard: list[Message], so: Callable[[], bool]) -> None:
+    """Turns of the loop, and what is heard in them, until it is so."""
+    give_up_s = time.monotonic() + PATIENCE_S
+    while not (heard and so()):
+        assert time.monotonic() < give_up_s, heard[-3:]
+        publisher.heartbeat()
+        heard += arrived(subscription, 1)
+
+
+def events(messages: list[Message]) -> list[Message]:
+    return [one for one in messages if one["kind"] == "event"]
 
 
 def waiting(message: Message) -> bool:

@@ -108,7 +108,7 @@ def instant(text: str) -> Instant:
 
 
 def files(path: Path) -> list[Path]:
-    """The recordings in a folder, by the second they began in; a file is its own. Raises SettingsError where there are none."""
+    """The recordings in a folder, by the second they began in; a file is its own. Raises SettingsError for none."""
     found = [path] if path.is_file() else sorted(path.glob(f"*{recording.SUFFIX}"))
     if not found:
         what = "has no recording" if path.is_dir() else "does not exist"

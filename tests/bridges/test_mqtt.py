@@ -146,8 +146,10 @@ def test_what_happens_while_the_broker_is_away_is_told_when_it_is_back(tmp_path:
         with broker(tmp_path, port) as address:
             running = bridge(publisher.endpoint, address)
             process = running.__enter__()
-            with listening(port, STATE) as heard:
-                until(heard, STATE, "online")
+            publisher.publish(RUNNING)
+            publisher.heartbeat()
+            with listening(port) as heard:
+                until(heard, "livespot/v1/cam1/status")  # the bridge follows the publisher from now on
         try:
             sent = [publisher.publish(record) for record in numbered]
             publisher.heartbeat()

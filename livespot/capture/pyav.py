@@ -96,6 +96,7 @@ class PyavStream:
 
     def _prepare(self, stream: Any) -> None:
         stream.codec_context.thread_count = 1  # with several, slices of x264's zerolatency come out wrong (FFmpeg 8)
+        stream.codec_context.flags |= library().codec.context.Flags.low_delay  # else a picture waits for the next one
         self.fps = believed_fps(float(stream.average_rate or stream.guessed_rate or 0))
         self.frame_count = stream.frames or None
 
@@ -127,8 +128,12 @@ class PyavStream:
     def _pictures(self) -> Iterator[Picture]:
         av = library()
         try:
+            asked_s = time.monotonic()
             for packet in self._container.demux(video=0):
+                if time.monotonic() - asked_s >= self._settings.read_timeout_s:  # an old one, from the decoder
+                    return
                 yield from _decoded(packet, av.InvalidDataError)
+                asked_s = time.monotonic()
         except av.FFmpegError:  # an end, a silence and a reset are all told in `note`
             return
 

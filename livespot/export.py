@@ -61,7 +61,7 @@ def export(
 def _trained(kept: Checkpoint, validation: dict[str, Any]) -> dict[str, Any]:
     return {
         "commit": kept.commit,
-        "seed": kept.settings["seed"],
+        "seed": kept.seeds or kept.settings["seed"],
         "steps": kept.step,
         "data": _data(kept),
         "frames": kept.metrics,

@@ -185,6 +185,28 @@ def export(
         _compare(onnx, checkpoint, video)
 
 
+@commands.command(
+    epilog=examples(
+        "livespot join runs/a/best.pt runs/b/best.pt --out runs/a/joined.pt",
+        "livespot export runs/a/joined.pt engines/default.onnx --faces portraits",
+    )
+)
+def join(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Two or more, of networks on motion.")],
+    output: Annotated[Path, typer.Option("--out", help="Checkpoint to write, such as runs/a/joined.pt.")],
+) -> None:
+    """Join trainings that differ in their seeds alone: their judgements are averaged. Needs the train extra.
+
+    False alarms fall, and a judgement costs so many times as much. What is written is exported as any checkpoint.
+    """
+    check_output(output, (".pt",))
+    with train_extra():
+        from livespot.nets.committee import join as joined
+    kept = joined(checkpoints)
+    kept.save(output)
+    err.print(f"{output}: networks of seeds {', '.join(map(str, kept.seeds))}", soft_wrap=True)
+
+
 def _compare(onnx: Path, checkpoint: Path, video: str) -> None:
     from livespot.parity import compare
 

@@ -1,7 +1,7 @@
 """What a training run leaves behind: enough to go on, and to say where the weights come from."""
 
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Checkpoint:
     """Of the last validation."""
     commit: str
     """Of the code when the run, or its last part, began."""
+    seeds: list[int] = field(default_factory=list)
+    """Of the runs that were joined, see `nets.committee`; empty for a run of its own."""
 
     def save(self, path: Path) -> None:
         """Write whole or not at all: a run may be killed at any moment."""

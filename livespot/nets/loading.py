@@ -1,21 +1,24 @@
 """A checkpoint becomes the network that it is of."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 
 from livespot.errors import EngineError
 from livespot.nets import PAIR_NETWORKS
 from livespot.nets.checkpoint import Checkpoint
+from livespot.nets.committee import MotionCommittee
 from livespot.nets.motion import MotionNet, MotionNetSettings
 from livespot.nets.yap2022 import PairNetwork, Yap2022, Yap2022Settings
 from livespot.records import ClipSpec
 
+OnMotion: TypeAlias = MotionNet | MotionCommittee
 
-def network(kept: Checkpoint) -> PairNetwork | MotionNet:
+
+def network(kept: Checkpoint) -> PairNetwork | OnMotion:
     """The network of a checkpoint with its weights, ready to judge. Raises EngineError where they do not fit."""
     name = network_name(kept)
-    net = _untrained(name, kept.settings)
+    net = _untrained(name, kept.settings, len(kept.seeds))
     try:
         net.load_state_dict(kept.weights)
     except RuntimeError as error:
@@ -23,9 +26,10 @@ def network(kept: Checkpoint) -> PairNetwork | MotionNet:
     return net.eval()
 
 
-def _untrained(name: str, settings: dict[str, Any]) -> PairNetwork | MotionNet:
+def _untrained(name: str, settings: dict[str, Any], members: int) -> PairNetwork | OnMotion:
     if name == "motion":
-        return MotionNet(MotionNetSettings(**settings["net"]))
+        shape = MotionNetSettings(**settings["net"])
+        return MotionCommittee(shape, members) if members else MotionNet(shape)
     if "distances" in settings:  # of a labelled dataset, at whose frame rate references are counted
         distances = settings["distances"]
         clip = ClipSpec(tuple(back / distances["fps"] for back in distances["test"]))

@@ -102,6 +102,10 @@ class MotionNet(nn.Module):
 
     def forward(self, window: Tensor) -> Tensor:
         """Probabilities (N, 2) at the end of windows (N, 85, cells)."""
+        return torch.sigmoid(self.newest(window))
+
+    def newest(self, window: Tensor) -> Tensor:
+        """Judgements (N, 2) before the sigmoid at the end of windows (N, 85, cells)."""
         moving = _moving(window)
         step = self.settings.dilations[0]
         moments = self._reach // step + 1
@@ -121,7 +125,7 @@ class MotionNet(nn.Module):
         noise = _noise(window[:, :, -(self._reach + NOISE_CELLS) :])
         trust = self.trust(functional.avg_pool1d(noise, NOISE_CELLS, step))
         judged = self._judged(answers, trust, tuple(one // step for one in self.settings.dilations))
-        return torch.sigmoid(judged[:, :, -1])
+        return judged[:, :, -1]
 
     def _judged(self, answers: list[Tensor], trust: Tensor, dilations: tuple[int, ...]) -> Tensor:
         shortest = min(part.shape[-1] for part in (*answers, trust))

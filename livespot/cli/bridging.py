@@ -78,6 +78,7 @@ bridges = typer.Typer(
     help="Pass events on to other systems, from anywhere that the stream reaches.",
     rich_markup_mode="rich",
     no_args_is_help=True,
+    epilog=examples("livespot bridge mqtt --broker mqtt://broker", "livespot bridge lsl tcp://10.0.0.5:5556 --scores"),
 )
 commands.add_typer(bridges, name="bridge")
 

@@ -53,8 +53,8 @@ def serve(
 ) -> Iterator[Turn]:
     """Publish everything the pipeline tells, turn by turn, until it ends or has run for `duration_s`.
 
-    Scores are published where `scores` is set. Duration is stream time of the source that is least far; where no frame
-    comes, the clock takes over. It is counted on `meter`, where one is given.
+    Scores are published where `scores` is set. Duration is stream time of the source that is least far; where a camera
+    sends no frame, the clock takes over. It is counted on `meter`, where one is given.
     """
     meter = meter or Meter()
     reached: dict[str, tuple[float, float]] = {}
@@ -75,7 +75,10 @@ def serve(
                 reached.pop(step.source, None)
             else:
                 reached.setdefault(step.source, (0.0, now_s))
-        elapsed_s = min((t_s + now_s - at_s for t_s, at_s in reached.values()), default=0.0)
+        elapsed_s = min(
+            (t_s + (now_s - at_s if source in pipeline.live else 0.0) for source, (t_s, at_s) in reached.items()),
+            default=0.0,
+        )
         if duration_s is not None and elapsed_s >= duration_s:
             pipeline.stop()
 

@@ -116,6 +116,8 @@ class Pipeline:
         self._ready = threading.Condition()
         self._turn: Turn = threading.Lock() if by_turns else nullcontext()
         self._streams = [_Stream(source, settings, scorer, self._ready, self._turn) for source in sources]
+        self.live = frozenset(source.name for source in sources if source.live)
+        """Sources that wait for nobody: where they are silent, time goes on."""
         self.stopped = False
         """Whether `stop` was called."""
 

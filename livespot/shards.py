@@ -68,6 +68,8 @@ class Shards:
     """
 
     def __init__(self, settings: Settings, makes: Sequence[Make], processes: int) -> None:
+        self.live = frozenset(source.name for source in (make() for make in makes) if source.live)
+        """Sources that wait for nobody: where they are silent, time goes on."""
         self.stopped = False
         """Whether `stop` was called."""
         self._settings = settings

@@ -43,6 +43,8 @@ LIVESPOT = [sys.executable, "-m", "livespot"]
 FREE_PORT = "tcp://127.0.0.1:*"
 MACRO_AT_2_S = "demo://?seed=4&seconds=60"
 """A macro-expression from 1.98 to 2.93 s."""
+NEVER_TOO_SLOW = ("--set", "capture.staleness_s=60", "--set", "capture.live_queue_frames=4096")
+"""Where the machine is busy with other things, frames come late instead of being dropped."""
 
 SPOTTED_BYTES = 7_000_000
 """An overlay of that film is so long once the expression is over: one second takes 1.2 MB."""
@@ -292,7 +294,8 @@ def test_ctrl_c_ends_spotting_and_what_was_found_is_written(tmp_path: Path, engi
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_in_good_order(tmp_path: Path, engine: str, number: signal.Signals) -> None:
-    process = started(tmp_path, "run", "--source", MACRO_AT_2_S, "--model", engine, "--endpoint", FREE_PORT, "--json")
+    command = ("run", "--source", MACRO_AT_2_S, "--model", engine, "--endpoint", FREE_PORT, "--json", *NEVER_TOO_SLOW)
+    process = started(tmp_path, *command)
     opened = process.wait_for(kind="event", phase="open")
     process.send(number)
     done = process.ended()
@@ -349,11 +352,12 @@ def test_a_run_ends_after_its_duration(tmp_path: Path, engine: str, video: Path,
     done = livespot(tmp_path, "run", *sources, "--duration", 1, "--model", engine, "--endpoint", FREE_PORT, "--json")
     assert done.code == 0
     messages = objects(done.out)
+    ends_s = []
     for stream in ("macro", "micro"):
-        own = [message for message in messages if message["stream"] == stream]
-        states = [message["state"] for message in own if message["kind"] == "status"]
-        assert states == ["connecting", "running", "ended"]
-    assert 1.0 <= max(message["t_s"] for message in messages) < 3.0
+        told = [message for message in messages if message["stream"] == stream and message["kind"] == "status"]
+        assert [message["state"] for message in told] == ["connecting", "running", "ended"]
+        ends_s.append(told[-1]["t_s"])
+    assert 1.0 <= min(ends_s) < 3.0  # of the one that is least far; how far the other is ahead, depends on the machine
 
 
 class Broadcast(NamedTuple):
@@ -367,7 +371,8 @@ def broadcast(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Broadcas
     """A run with two listeners in other processes; one of them reads a line and goes away."""
     folder = tmp_path_factory.mktemp("broadcast")
     source = "demo://?seed=5&seconds=7"  # a blink at 3 s, a macro-expression from 4.56 to 5.67 s
-    running = started(folder, "run", "-s", source, "--scores", "--model", engine, "--endpoint", FREE_PORT)
+    command = ("run", "-s", source, "--scores", "--model", engine, "--endpoint", FREE_PORT, *NEVER_TOO_SLOW)
+    running = started(folder, *command)
     endpoint = running.err.readline().split()[2].rstrip(",")
     kinds = [option for kind in ("event", "status", "heartbeat", "score") for option in ("--kind", kind)]
     listener = started(folder, "listen", endpoint, "--json", *kinds)

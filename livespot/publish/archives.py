@@ -31,6 +31,8 @@ class Archives:
         if publisher not in self._archives:
             self._archives[publisher] = Archive(self._keep)
         self._archives[publisher].push(sent)
+        if sent.message["kind"] != "heartbeat":
+            return
         for stream, kinds in sent.message.get("next", {}).items():
             for kind, number in kinds.items():
                 self._archives[publisher].expect(stream, kind, number)

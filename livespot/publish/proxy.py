@@ -18,6 +18,7 @@ import zmq
 
 from livespot.config import NAME
 from livespot.errors import PublishError
+from livespot.publish.encoding import encoder
 from livespot.publish.followers import Followers
 from livespot.publish.keys import ClientKeys
 from livespot.publish.link import Link
@@ -29,6 +30,8 @@ RETRY_S = 5.0
 """A machine that cannot be followed, since it refuses the key or hangs, is tried again after this."""
 
 POLL_MS = 100
+
+_ENCODE = encoder("json")
 
 
 @dataclass(frozen=True)
@@ -212,10 +215,14 @@ class _Machine:
 
 
 def _is_sound(message: Message) -> bool:
-    """Whether it can be passed on: one machine's mistake must not end the others' streams."""
+    """Whether it can be kept and passed on: one machine's mistake must not end the others' streams. Not all that can be
+    read can be written again: NaN, and in msgpack bytes and times."""
     try:
-        return bool(NAME.fullmatch(message["stream"])) and message["kind"] in KINDS and _utc_s(message) > 0
-    except (AttributeError, KeyError, ValueError):
+        _ENCODE(message)
+        told = [message["id"], message["phase"]] if message["kind"] == "event" else []
+        sound = message["kind"] in KINDS and all(isinstance(one, str) for one in told)
+        return sound and bool(NAME.fullmatch(message["stream"])) and _utc_s(message) > 0
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return False
 
 

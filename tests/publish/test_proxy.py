@@ -1,5 +1,7 @@
 """Several publishers under one endpoint, over real sockets."""
 
+import json
+import math
 import subprocess
 import sys
 import threading
@@ -15,9 +17,10 @@ import zmq
 
 from livespot.errors import PublishError
 from livespot.publish import Message, Publisher, Subscription, proxy, schema, subscribe
+from livespot.publish.encoding import encoder
 from livespot.publish.follower import Notice
 from livespot.publish.keys import client_keys, generate
-from livespot.publish.messages import KINDS, Kind
+from livespot.publish.messages import KINDS, Kind, Moment, body, envelope
 from livespot.publish.proxy import Proxy, Upstream
 from livespot.records import Event
 from tests.publish.examples import CLOSE, OPEN, RUNNING
@@ -390,6 +393,54 @@ def test_a_proxy_behind_a_proxy_is_refused_with_a_word(door: Publisher) -> None:
     ):
         messages = heard(subscription, [door], lambda messages: "stalled" in states(messages, "inner"))
     assert "is a proxy itself" in messages[-1]["detail"]
+
+
+CLOSED = envelope("odd", 0, Moment(2000.0, 1.8e9), body(CLOSE, Moment(2000.0, 1.8e9)))
+UNSOUND = [
+    encoder("json")(CLOSED | {"seq": 0, "phase": None}),
+    encoder("json")({name: value for name, value in CLOSED.items() if name != "id"} | {"seq": 1}),
+    encoder("json")(CLOSED | {"seq": 2, "utc": 0}),
+    json.dumps(CLOSED | {"seq": 3, "confidence": math.nan}).encode(),
+    encoder("msgpack")(CLOSED | {"seq": 4, "detail": b"\xff"}),
+]
+"""Each of them has what a follower looks at."""
+
+
+@contextmanager
+def machine_that_says(contents: list[bytes]) -> Iterator[str]:
+    """The endpoint of one that answers no requests, and says this once it is heard."""
+    over = threading.Event()
+    with zmq.Context() as context, context.socket(zmq.XPUB) as pub:
+        port = pub.bind_to_random_port("tcp://127.0.0.1")
+
+        def run() -> None:
+            while not over.is_set() and b"heartbeat" not in (pub.recv() if pub.poll(20) else b""):
+                pass
+            for content in contents:
+                pub.send_multipart([b"livespot.v1.cam1.event.", content])
+            over.wait()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield f"tcp://127.0.0.1:{port}"
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_what_a_machine_says_wrongly_is_left_out_and_the_rest_goes_on(door: Publisher) -> None:
+    sound = CLOSED | {"seq": len(UNSOUND), "next": "a field of a later livespot"}
+    with (
+        machine_that_says([*UNSOUND, encoder("json")(sound)]) as endpoint,
+        passing(Upstream("odd", endpoint), Upstream("door", door.endpoint)) as proxied,
+        subscribe(proxied, EVERY, timeout_s=0.1, past_s=60) as subscription,
+    ):
+        messages = heard(subscription, [door], lambda messages: len(events(messages, "cam1")) > 0)
+        sent = door.publish(of("cam2"))
+        after = heard(subscription, [door], lambda messages: len(events(messages, "cam2")) > 0)
+    assert events(messages, "cam1") == [sound]
+    assert events(after, "cam2") == [sent]
 
 
 @pytest.mark.parametrize("names", [("door", "door"), ("livespot", "desk")])

@@ -64,6 +64,8 @@ def proxy(
     publisher = Publisher(
         listen, requests=requests, keep=keep, key=own_key, allowed_keys=allowed_keys, insecure=insecure
     )
+    if allowed_keys and not key:
+        raise SettingsError(f"{allowed_keys} keeps nobody out without --key: give the proxy's own (`livespot keygen`)")
     if key and not (server_key or allowed_keys):
         raise SettingsError(f"{key} opens nothing: give --server-key for the machines, or --allowed-keys for others")
     with suppress(KeyboardInterrupt), publisher, Proxy(publisher, machines, past, silence) as passing:

@@ -106,6 +106,11 @@ class Publisher:
         """Raises PublishError where an endpoint cannot be bound, a key not be used or a recording not be made."""
         encode = encoder(self._encoding)
         endpoints.check(self.endpoint)
+        if self._allowed_keys and not self._key:
+            raise PublishError(
+                f"{self._allowed_keys} keeps nobody out without a key of the publisher's own: give publish.key as well "
+                "(`livespot keygen`), or leave publish.allowed_keys out"
+            )
         self._guard = Guard(self._key, self._allowed_keys) if self._key else None
         self._id = uuid.uuid4().hex
         self._told: Recording | None = None

@@ -90,6 +90,11 @@ def test_a_key_is_never_overwritten(keys: Keys) -> None:
     assert keys.secret("friend").read_bytes() == before
 
 
+def test_allowed_keys_without_a_key_are_refused_since_they_would_keep_nobody_out(keys: Keys) -> None:
+    with pytest.raises(PublishError, match=r"keeps nobody out.*give publish.key"):
+        Publisher(FREE_PORT, allowed_keys=keys.allowed).__enter__()
+
+
 def test_a_secret_that_others_can_read_is_refused(keys: Keys) -> None:
     keys.secret("friend").chmod(0o640)
     with pytest.raises(PublishError, match="chmod 600"):

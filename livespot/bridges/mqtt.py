@@ -14,7 +14,7 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from livespot.errors import PublishError
 from livespot.publish.messages import Message
@@ -55,7 +55,7 @@ class Broker:
         parts = urlsplit(self.address)
         if parts.username or parts.password:
             raise PublishError("the broker's address holds a login: give --user, and the password in a file")
-        if parts.scheme not in _PORTS or not parts.hostname:
+        if parts.scheme not in _PORTS or not parts.hostname or not _has_port(parts):
             raise PublishError(f"{self.address} is no broker: give mqtt://host:1883, or mqtts://host:8883 for TLS")
         if self.ca and not self.ca.is_file():
             raise PublishError(f"there is no file {self.ca}: give one with the certificates that are trusted")
@@ -139,6 +139,14 @@ class MqttBridge:
             client.publish(self._state, "online", retain=True)
         elif str(reason) in _REFUSALS:
             self._refused = str(reason)
+
+
+def _has_port(address: SplitResult) -> bool:
+    """Whether its port, where one is given, can be."""
+    try:
+        return address.port != 0
+    except ValueError:
+        return False
 
 
 def _paho() -> Any:

@@ -12,6 +12,7 @@ from livespot.errors import LivespotError
     [
         (["--listen", "tcp://0.0.0.0:*"], "lets anyone in the network hear"),
         (["--key", "no.key_secret"], "opens nothing"),
+        (["--allowed-keys", "."], "keeps nobody out"),
         (["--server-key", "0" * 40], "belong together"),
         (["--server-key", "a", "--server-key", "b"], "2 --server-key for 1 --from"),
         (["--from", "a b=tcp://127.0.0.1:1"], "a name has letters"),
@@ -28,6 +29,8 @@ def test_what_a_proxy_cannot_use_is_refused_with_what_to_do(options: list[str], 
     ("options", "words"),
     [
         (["--broker", "broker:1883"], "is no broker"),
+        (["--broker", "mqtt://broker:99999"], "is no broker"),
+        (["--broker", "mqtt://broker:port"], "is no broker"),
         (["--broker", "mqtt://broker", "--topic", "lab/#"], "+ and # stand for many"),
         (["--broker", "mqtt://broker", "--user", "me", "--password-file", "nowhere"], "holds no password"),
         (["--broker", "mqtts://broker", "--ca", "nowhere.pem"], "no file nowhere.pem"),

@@ -72,18 +72,13 @@ COLUMNS: Mapping[Table, str] = {"messages": "content", "scores": "*"}
 
 def create(path: Path, told: Mapping[str, str]) -> None:
     """Make an empty recording; `told` is its `meta`. Raises OSError where it is there already, OSError or sqlite3.Error
-    where it cannot be made."""
+    where it cannot be made; nothing is left of it then."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))  # SQLite's files beside it take its mode
-    connection = connect(path)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(f"BEGIN; {_TABLES}")
-        connection.executemany("INSERT INTO meta VALUES (?, ?)", told.items())
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    finally:
-        connection.close()
+        _fill(path, told)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def meta(publisher: str, now: Moment) -> dict[str, str]:
@@ -115,7 +110,7 @@ def connect(path: Path, write: bool = True) -> sqlite3.Connection:
     A commit is in the operating system's hands when it returns: no end of the process loses it. What brings it to the
     disk, so that no end of the machine does, is a checkpoint, which is the caller's, but for `MAX_WAL_PAGES`.
     """
-    address = f"file:{quote(str(path.absolute()))}?mode={'rw' if write else 'ro'}"
+    address = f"file:{quote(os.fsencode(path.absolute()))}?mode={'rw' if write else 'ro'}"
     connection = sqlite3.connect(address, BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
     if write:
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -149,6 +144,19 @@ def message(kind: str, publisher: str, recorded: Row) -> Message:
         | {"stream": stream, "kind": "score", "t_s": t_us / 1e6, "face": face, "frame": frame}
         | {"micro": micro / 1e6, "macro": macro / 1e6, "latency_s": latency_us / 1e6}
     )
+
+
+def _fill(path: Path, told: Mapping[str, str]) -> None:
+    connection = connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(f"BEGIN; {_TABLES}")
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", told.items())
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
 
 
 def _boot() -> str:

@@ -310,6 +310,14 @@ def test_a_folder_on_a_full_disk_is_refused(tmp_path: Path) -> None:
         fill(folder / "filler")
         with pytest.raises(PublishError, match=r"cannot hold a recording.*with room"):
             Publisher(FREE_PORT, record=folder).__enter__()
+        assert [file.name for file in folder.iterdir()] == ["filler"]
+
+
+def test_a_folder_whose_name_is_no_text_holds_a_recording(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff?#%41"))
+    with Publisher(FREE_PORT, record=folder) as publisher:
+        publisher.publish(OPEN)
+    assert [message["id"] for message in messages_in(file_of(publisher)) if message["kind"] == "event"] == [OPEN.id]
 
 
 @contextmanager

@@ -122,6 +122,11 @@ class Pipeline:
         """Whether `stop` was called."""
 
     @property
+    def ended(self) -> bool:
+        """Whether all sources have ended."""
+        return all(stream.ended for stream in self._streams)
+
+    @property
     def dropped(self) -> int:
         """Frames of live sources dropped so far because the rest was too slow."""
         return sum(stream.dropped for stream in self._streams)

@@ -24,6 +24,23 @@ def begin_worker() -> None:
 
 
 @contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that are started meanwhile hear neither Ctrl-C nor SIGTERM, which a terminal or systemd sends to all.
+
+    They would die of it before they can begin, which takes seconds. In the main thread only.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def workers(jobs: int, begin: Callable[..., None] = begin_worker, *shared: Any) -> Iterator[ProcessPoolExecutor]:
     """So many fresh processes, each of which begins with `begin` of what is `shared`. Left by Ctrl-C, they end at once.
 

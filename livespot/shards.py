@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
@@ -32,7 +32,7 @@ from livespot.engines import ChosenScorer
 from livespot.errors import LivespotError, SourceError
 from livespot.infer import Scorer
 from livespot.pipeline import TICK_S, Load, Pipeline, Step
-from livespot.processes import begin_worker, settle
+from livespot.processes import begin_worker, deaf_children, settle
 
 Make: TypeAlias = Callable[[], Source | Camera]
 """Makes a source, in the process that is to read it. It is pickled: a function of a module, or a partial of one."""
@@ -97,12 +97,13 @@ class Shards:
 
     def stop(self) -> None:
         """Ask for the end: no more frames are taken in, what is under way is finished. Any thread may call it."""
-        self.stopped = True
-        for worker in self._workers:
+        told, self.stopped = self.stopped, True
+        for worker in () if told else self._workers:  # who is told again and again reads it once: the pipe would fill
             worker.stop()
 
     def __enter__(self) -> "Shards":
-        self._workers = [_Worker(self._settings, share) for share in self._shares]
+        with deaf_children():
+            self._workers = [_Worker(self._settings, share) for share in self._shares]
         return self
 
     def __exit__(
@@ -120,6 +121,14 @@ class Shards:
         failures = [worker.failure for worker in self._workers if worker.failure is not None]
         if failures:
             raise SourceError("\n".join(str(failure) for failure in failures)) from failures[0]
+
+
+@dataclass(frozen=True)
+class _Over:
+    """A process has watched its sources to their end."""
+
+    failure: SourceError | None
+    """Of those that failed on the way."""
 
 
 class _Worker:
@@ -140,7 +149,7 @@ class _Worker:
         theirs.close()
 
     def take(self) -> list[Step]:
-        """What it sent. Raises what it raised, but for a source that failed: other processes go on."""
+        """What it sent. Raises what it raised, but for sources that failed on the way: other processes go on."""
         try:
             sent = self.pipe.recv()
         except (EOFError, ConnectionError):
@@ -148,10 +157,10 @@ class _Worker:
                 f"the process of {', '.join(self.loads) or 'some sources'} was ended from outside, perhaps for want "
                 "of memory: start livespot again; fewer of infer.processes need less"
             ) from None
-        if isinstance(sent, Exception) and not isinstance(sent, SourceError):
+        if isinstance(sent, Exception):
             raise sent
-        if sent is None or isinstance(sent, SourceError):
-            self.failure, self.ended = sent, True
+        if isinstance(sent, _Over):
+            self.failure, self.ended = sent.failure, True
             return []
         steps, loads = sent
         self.heard_s = time.monotonic()
@@ -191,16 +200,17 @@ def _watch(pipe: Connection, settings: Settings, makes: Sequence[Make]) -> None:
     begin_worker()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # who ends a whole service ends us by ending the one that started us
     try:
-        _run(pipe, settings, [make() for make in makes])
+        failure = _run(pipe, settings, [make() for make in makes])
     except LivespotError as error:
         pipe.send(error)
     except Exception:  # its trace cannot be pickled
         pipe.send(RuntimeError(traceback.format_exc()))
     else:
-        pipe.send(None)
+        pipe.send(_Over(failure))
 
 
-def _run(pipe: Connection, settings: Settings, sources: Sequence[Source | Camera]) -> None:
+def _run(pipe: Connection, settings: Settings, sources: Sequence[Source | Camera]) -> SourceError | None:
+    """Raises what the pipeline raises before its sources have ended, as for one that cannot be opened."""
     network = settings.method in NETWORK_METHODS
     with (
         ChosenScorer(settings.infer) if network else nullcontext() as scorer,
@@ -208,11 +218,24 @@ def _run(pipe: Connection, settings: Settings, sources: Sequence[Source | Camera
     ):
         settle()
         threading.Thread(target=_stop_when_told, args=(pipe, pipeline), daemon=True).start()
-        told_s = -math.inf
+        try:
+            _send(pipe, pipeline)
+        except SourceError as error:
+            if not pipeline.ended:
+                raise
+            return error
+    return None
+
+
+def _send(pipe: Connection, pipeline: Pipeline) -> None:
+    """What the pipeline tells, turn by turn; now and then, and at the end, what waited and was dropped."""
+    told_s = -math.inf
+    try:
         for steps in pipeline:
             due = time.monotonic() > told_s + LOADS_S
             told_s = time.monotonic() if due else told_s
             pipe.send(([_light(step) for step in steps], pipeline.loads() if due else None))
+    finally:
         pipe.send(([], pipeline.loads()))
 
 

@@ -107,6 +107,13 @@ def test_a_source_that_fails_leaves_other_processes_alone_and_is_raised_at_the_e
     assert "good" in spans(steps)
 
 
+def test_a_source_that_cannot_be_opened_is_raised_at_once_as_in_one_process(engine: Path, tmp_path: Path) -> None:
+    makes: list[Make] = [partial(endless, "other"), partial(VideoFile, tmp_path / "none.mp4", "bad")]
+    with Shards(settings(engine), makes, 2) as shards, pytest.raises(SourceError, match=r"no file .*none\.mp4"):
+        list(shards)
+    assert not active_children()
+
+
 def test_a_bug_is_raised_with_its_trace(engine: Path) -> None:
     makes = [partial(buggy, "bad"), partial(endless, "good")]
     with Shards(settings(engine), makes, 2) as shards, pytest.raises(RuntimeError, match="ZeroDivisionError"):
@@ -134,6 +141,19 @@ def test_a_process_that_is_killed_ends_the_service_with_a_word_and_leaves_none_b
     ):
         kill_one_when_it_runs(shards)
     assert not active_children()
+
+
+def test_what_is_sent_to_all_processes_before_they_have_begun_and_a_stop_told_again_and_again_end_in_good_order(
+    engine: Path,
+) -> None:
+    with Shards(settings(engine), [partial(endless, "a"), partial(endless, "b")], 2) as shards:
+        for pid in shards.pids:
+            os.kill(pid, signal.SIGINT)
+            os.kill(pid, signal.SIGTERM)
+        for _ in range(2000):  # more than a pipe holds
+            shards.stop()
+        told = [one for step in chain.from_iterable(shards) for one in step.told if isinstance(one, Status)]
+    assert {one.source for one in told if one.state == "ended"} == {"a", "b"}
 
 
 @pytest.mark.parametrize(("cameras", "processes"), [(1, 1), (3, 1), (4, 2), (9, 3), (40, 4)])

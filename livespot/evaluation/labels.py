@@ -225,6 +225,9 @@ def _span(number: int, row: Row, problems: Problems) -> Span | None:
     kind = next((kind for kind in EXPRESSION_TYPES if kind == row["type"]), None)
     if kind is None:
         problems.add(number, f"type {row['type'] or 'is empty'}: expected {' or '.join(EXPRESSION_TYPES)}")
+    if not row["offset"] and row.get("phase", "close") != "close":
+        problems.add(number, "offset is empty: this event never closed, or is open still: leave the row out")
+        return None
     onset, offset = _whole(number, row, "onset", problems), _whole(number, row, "offset", problems)
     if onset is not None and offset is not None and onset > offset:
         problems.add(number, f"onset {onset} is after offset {offset}")

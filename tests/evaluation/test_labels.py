@@ -114,6 +114,13 @@ def test_a_score_that_is_no_number_is_named(tmp_path: Path) -> None:
     assert "row 3: score high: expected a number" in said
 
 
+def test_an_event_that_never_closed_is_named_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "recorded.csv"
+    path.write_text("video,type,onset,offset,phase\na,micro,3,20,close\na,micro,30,,update\n", encoding="utf-8")
+    with pytest.raises(LivespotError, match=r"row 3: offset is empty: this event never closed.*leave the row out"):
+        read_predictions([path], {})
+
+
 def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     rows = ("a,s1,30,nano,9,,3", "a,s1,0,micro,-1,,3")
     said = refusal(tmp_path / "labels.csv", LABELS, *rows)

@@ -42,6 +42,11 @@ _BEGINS, _ENDS = ("onset", "from", "t"), ("offset", "apex", "to", "t")
 
 _MISSING = "SELECT max(seq) + 1 - count(*) FROM messages GROUP BY stream, kind"
 
+_NOT_OPENED = (
+    "it is not yours, or was not closed and lies where you may not write, which reading it takes then: copy it, with the "
+    "files beside it, to a folder of your own"
+)
+
 Instant: TypeAlias = float | str
 """Seconds of stream time, or UTC as messages write it."""
 
@@ -181,4 +186,5 @@ def _reading(file: Path) -> Iterator[sqlite3.Connection]:
         with closing(recording.connect(file, write=False)) as connection:
             yield connection
     except (sqlite3.Error, ValueError) as error:
-        raise LivespotError(f"{file} cannot be read: {error}: it is damaged, or no recording of livespot") from None
+        why = _NOT_OPENED if "unable to open" in str(error) else "it is damaged, or no recording of livespot"
+        raise LivespotError(f"{file} cannot be read: {error}: {why}") from None

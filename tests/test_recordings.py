@@ -136,6 +136,11 @@ def scribbled_on(file: Path) -> None:
     file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
 
 
+def not_closed_where_nothing_may_be_written(file: Path) -> None:
+    changed(file, "PRAGMA journal_mode = WAL")
+    file.with_name(f"{file.name}-shm").mkdir()
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
@@ -143,6 +148,7 @@ def scribbled_on(file: Path) -> None:
         (of_another_program, "is no recording of livespot"),
         (lambda file: file.write_text("events"), "cannot be read: file is not a database: it is damaged"),
         (lambda file: file.write_text(""), "is no recording of livespot"),
+        (not_closed_where_nothing_may_be_written, "with the files beside it, to a folder of your own"),
         (half, "cannot be read: database disk image is malformed: it is damaged"),
         (scribbled_on, "cannot be read: database disk image is malformed: it is damaged"),
     ],

@@ -43,8 +43,8 @@ _BEGINS, _ENDS = ("onset", "from", "t"), ("offset", "apex", "to", "t")
 _MISSING = "SELECT max(seq) + 1 - count(*) FROM messages GROUP BY stream, kind"
 
 _NOT_OPENED = (
-    "it is not yours, or was not closed and lies where you may not write, which reading it takes then: copy it, with the "
-    "files beside it, to a folder of your own"
+    "it is not yours, or was not closed and lies where you may not write, which reading it takes then: copy it, with "
+    "the files beside it, to a folder of your own"
 )
 
 Instant: TypeAlias = float | str

@@ -138,7 +138,7 @@ def scribbled_on(file: Path) -> None:
 
 def not_closed_where_nothing_may_be_written(file: Path) -> None:
     changed(file, "PRAGMA journal_mode = WAL")
-    file.with_name(f"{file.name}-shm").mkdir()
+    file.with_name(f"{file.name}-shm").symlink_to("/nowhere/index")
 
 
 @pytest.mark.parametrize(

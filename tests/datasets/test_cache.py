@@ -27,7 +27,7 @@ from tests.films import Picture
 
 FOLDER_FPS = 25.0
 
-ALIGNER = "2ab176208b826351"
+ALIGNER = "3f1d16f280821ded"
 """Digest of what `align` and `landmarks` do, whatever they say about it."""
 
 

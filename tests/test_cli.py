@@ -35,7 +35,7 @@ from tests.films import BLANK, write_video
 from tests.infer.engines import CLIP, write_engine
 from tests.publish.examples import CLOSE
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 ROOT = Path(__file__).parents[1]
 COMMANDS = list(vars(get_command(app))["commands"])
 

@@ -140,7 +140,7 @@ with Pipeline(Settings(method="network"), [], MotionScorer()) as pipeline, stopp
 )
 def test_a_second_signal_of_either_kind_ends_it_at_once(first: signal.Signals, second: signal.Signals) -> None:
     command = [sys.executable, "-c", SIGNALLED_TWICE, str(int(first)), str(int(second))]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.returncode) == ("still there, asked to stop: True\n", -second), done.stderr
 
 

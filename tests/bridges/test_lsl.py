@@ -79,13 +79,13 @@ wanted = {"livespot": 6, "livespot-messages": 3, "livespot-scores-cam1-0": 1}
 print("ready", flush=True)
 heard = {}
 for name, count in wanted.items():
-    found = pylsl.resolve_byprop("source_id", f"studio-{name}", timeout=20)
+    found = pylsl.resolve_byprop("source_id", f"studio-{name}", timeout=60)
     inlet = pylsl.StreamInlet(found[0])
-    inlet.open_stream(timeout=20)
+    inlet.open_stream(timeout=60)
     print("open", found[0].type(), found[0].nominal_srate(), flush=True)
     heard[name] = inlet, count
 for name, (inlet, count) in heard.items():
-    heard[name] = [inlet.pull_sample(timeout=20) for _ in range(count)]
+    heard[name] = [inlet.pull_sample(timeout=60) for _ in range(count)]
 print(json.dumps(heard))
 """
 """Another process that finds the streams as LabRecorder does, and pulls samples."""

@@ -98,7 +98,7 @@ def test_bad_rows_are_all_named_and_nothing_is_written(tmp_path: Path) -> None:
 def test_bad_rows_end_a_process_with_2_and_no_traceback(tmp_path: Path) -> None:
     samm_lv(tmp_path, labelled=BAD_ROWS)
     command = [sys.executable, "-m", "livespot", "datasets", "scan", "samm-lv", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("livespot: SAMM Long Videos has 2 problems; nothing was written:")
 

@@ -27,7 +27,7 @@ from livespot.synth.videos import Order, Videos
 from tests.datasets.shelf import contents, prepared, table, times_ns, write_frames, write_lost
 from tests.films import BLANK, Picture, write_video
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from livespot.records import Event, Status
 from tests.publish.examples import CLOSE, OPEN, RECORDS, RUNNING, SCORES
 
 FREE_PORT = "tcp://127.0.0.1:*"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 PROBE = replace(RUNNING, source="probe")
 
 

@@ -259,8 +259,10 @@ def demo(
     traces = findings.traces(pipeline.delay_s)
     timeline(out_file, traces, findings.events, pipeline.thresholds, truth=shown, gaps=findings.gaps, title=title)
     hits, alarms = sum(line.hit for line in lines), sum(line.shown is None for line in lines)
+    in_part = sum(line.shown is not None and line.spotted is not None and not line.hit for line in lines)
     if as_json:
-        print_json({"shown": len(truth), "spotted": hits, "false_alarms": alarms, "timeline": str(out_file)})
+        counts = {"shown": len(truth), "spotted": hits, "in_part": in_part, "false_alarms": alarms}
+        print_json(counts | {"timeline": str(out_file)})
     else:
         out.print(to_rich(lines))
         out.print()

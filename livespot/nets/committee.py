@@ -10,11 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from livespot.errors import LivespotError
 from livespot.nets.checkpoint import Checkpoint
-from livespot.nets.motion import MotionNet, MotionNetSettings
+from livespot.nets.motion import MotionNet, MotionNetSettings, aligned, compressed, every, listen, strides
 from livespot.records import ClipSpec
+
+NORM = ("running_mean", "running_var", "weight", "bias")
+"""What batch normalisation takes, in its order."""
 
 
 class MotionCommittee(nn.Module):
@@ -43,8 +47,26 @@ class MotionCommittee(nn.Module):
         return torch.stack([member.dense(paths) for member in self._all]).mean(dim=0)
 
     def forward(self, window: Tensor) -> Tensor:
-        """Probabilities (N, 2) at the end of windows (N, 85, cells)."""
-        return torch.sigmoid(torch.stack([member.newest(window) for member in self._all]).mean(dim=0))
+        """Probabilities (N, 2) at the end of windows (N, 85, cells).
+
+        The members' layers are groups of one: to run them one after the other would cost twice as much as one.
+        """
+        members, count = self._all, len(self.members)
+        settings = self._first.settings
+        levels = zip(*(member.filters for member in members), strict=True)
+        answers, noise = listen(window, [torch.cat(level) for level in levels], settings)
+        parts = aligned([*answers, _grouped(noise, [member.trust for member in members], 1)])
+        heard = _by_member([compressed(torch.cat(parts[:-1], dim=1)), parts[-1]], count, settings.filters)
+        features = torch.relu(_grouped(heard, [one.join for one in members], count))
+        layers = zip(*(member.over_time for member in members), strict=True)
+        for layer, (dilation, stride) in zip(layers, strides(settings), strict=True):
+            features = every(features, dilation, stride)
+            kernel = torch.cat([one.kernel for one in layer])
+            changed = functional.conv1d(features, kernel, dilation=dilation, stride=stride, groups=count)
+            changed = torch.relu(_normalised(changed, [one.norm for one in layer]))
+            features = features[:, :, 2 * dilation :: stride] + _grouped(changed, [one.mix for one in layer], count)
+        judged = _grouped(features[:, :, -1:], [member.judge for member in members], count)
+        return torch.sigmoid(judged.reshape(-1, count, 2).mean(dim=1))
 
     @property
     def _all(self) -> list[MotionNet]:
@@ -53,6 +75,31 @@ class MotionCommittee(nn.Module):
     @property
     def _first(self) -> MotionNet:
         return self._all[0]
+
+
+def _grouped(features: Tensor, layers: Sequence[nn.Conv1d], groups: int) -> Tensor:
+    """What the layers, each of kernel 1, give of their own part of the channels; of all channels with one group."""
+    weight, bias = torch.cat([one.weight for one in layers]), torch.cat([_bias(one) for one in layers])
+    return functional.conv1d(features, weight, bias, groups=groups)
+
+
+def _by_member(parts: list[Tensor], members: int, filters: int) -> Tensor:
+    """Parts (N, levels x members x filters, T) as one, all levels of the first member before those of the next."""
+    together = torch.cat(parts, dim=1)
+    levels, moments = int(together.shape[1]) // (members * filters), int(together.shape[2])
+    apart = together.reshape(-1, levels, members, filters, moments).transpose(1, 2)
+    return apart.reshape(-1, members * levels * filters, moments)
+
+
+def _normalised(features: Tensor, norms: Sequence[nn.BatchNorm1d]) -> Tensor:
+    """What each norm makes of its own part of the channels."""
+    mean, variance, weight, bias = (torch.cat([getattr(one, name) for one in norms]) for name in NORM)
+    return functional.batch_norm(features, mean, variance, weight, bias, eps=norms[0].eps)
+
+
+def _bias(layer: nn.Conv1d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 def join(paths: Sequence[Path]) -> Checkpoint:

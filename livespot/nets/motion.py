@@ -14,6 +14,7 @@ Training reads every moment of long paths at once (`dense`); the exported networ
 """
 
 from dataclasses import dataclass
+from math import gcd
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +99,7 @@ class MotionNet(nn.Module):
             means = functional.avg_pool1d(moving, wide, 1)
             answers.append(_last(functional.conv1d(means, _zero_sum(taps), dilation=wide), length))
         trust = _last(self.trust(functional.avg_pool1d(_noise(paths), NOISE_CELLS, 1)), length)
-        return self._judged(answers, trust, self.settings.dilations)
+        return self._judged(answers, trust, [(dilation, 1) for dilation in self.settings.dilations])
 
     def forward(self, window: Tensor) -> Tensor:
         """Probabilities (N, 2) at the end of windows (N, 85, cells)."""
@@ -106,35 +107,69 @@ class MotionNet(nn.Module):
 
     def newest(self, window: Tensor) -> Tensor:
         """Judgements (N, 2) before the sigmoid at the end of windows (N, 85, cells)."""
-        moving = _moving(window)
-        step = self.settings.dilations[0]
-        moments = self._reach // step + 1
-        answers = []
-        means = moving
-        for level, taps in enumerate(self.filters):
-            wide = 2**level
-            if wide < step:
-                recent = moving[:, :, -(step * (moments - 1) + self.settings.taps * wide) :]
-                near = functional.avg_pool1d(recent, wide, 1)
-                answers.append(functional.conv1d(near, _zero_sum(taps), stride=step, dilation=wide))
-            else:  # from here on, what is read lies on a grid of whole steps
-                means = _wider(means, wide // step // 2) if wide > step else functional.avg_pool1d(moving, step)
-                apart = wide // step
-                recent = means[:, :, -(moments + (self.settings.taps - 1) * apart) :]
-                answers.append(functional.conv1d(recent, _zero_sum(taps), dilation=apart))
-        noise = _noise(window[:, :, -(self._reach + NOISE_CELLS) :])
-        trust = self.trust(functional.avg_pool1d(noise, NOISE_CELLS, step))
-        judged = self._judged(answers, trust, tuple(one // step for one in self.settings.dilations))
+        answers, noise = listen(window, list(self.filters), self.settings)
+        judged = self._judged(answers, self.trust(noise), strides(self.settings))
         return judged[:, :, -1]
 
-    def _judged(self, answers: list[Tensor], trust: Tensor, dilations: tuple[int, ...]) -> Tensor:
-        shortest = min(part.shape[-1] for part in (*answers, trust))
-        heard = torch.cat([_compressed(_last(part, shortest)) for part in answers] + [_last(trust, shortest)], dim=1)
+    def _judged(self, answers: list[Tensor], trust: Tensor, reads: list[tuple[int, int]]) -> Tensor:
+        *answers, trust = aligned([*answers, trust])
+        heard = torch.cat([compressed(torch.cat(answers, dim=1)), trust], dim=1)
         features = torch.relu(self.join(heard))
-        for layer, dilation in zip(self.over_time, dilations, strict=True):
-            features = layer(features, dilation)
+        for layer, (dilation, stride) in zip(self.over_time, reads, strict=True):
+            features = layer(features, dilation, stride)
         judged: Tensor = self.judge(features)
         return judged
+
+
+def listen(window: Tensor, filters: list[Tensor], settings: MotionNetSettings) -> tuple[list[Tensor], Tensor]:
+    """What the filters of each level (filters, moving, taps) answer at the moments that the layers over time read, and
+    the errors then; the newest last, of each level as far back as is wanted or more."""
+    step = settings.dilations[0]
+    reach = 2 * sum(settings.dilations)
+    moments = reach // step + 1
+    moving = _moving(window)
+    answers = []
+    means = moving
+    for level, taps in enumerate(filters):
+        wide = 2**level
+        if wide < step:
+            recent = moving[:, :, -(step * (moments - 1) + settings.taps * wide) :]
+            near = functional.avg_pool1d(recent, wide, 1)
+            answers.append(functional.conv1d(near, _zero_sum(taps), stride=step, dilation=wide))
+        else:  # from here on, what is read lies on a grid of whole steps
+            means = _wider(means, wide // step // 2) if wide > step else functional.avg_pool1d(moving, step)
+            apart = wide // step
+            recent = means[:, :, -(moments + (settings.taps - 1) * apart) :]
+            answers.append(functional.conv1d(recent, _zero_sum(taps), dilation=apart))
+    noise = _noise(window[:, :, -(reach + NOISE_CELLS) :])
+    return answers, functional.avg_pool1d(noise, NOISE_CELLS, step)
+
+
+def strides(settings: MotionNetSettings) -> list[tuple[int, int]]:
+    """Of each layer over time, dilation and stride in the moments that it is given, the first of which `listen` gives.
+
+    Only every so many of its moments are read by the layers after it, counted back from the newest.
+    """
+    apart = settings.dilations[0]
+    reads = []
+    for place, dilation in enumerate(settings.dilations):
+        wanted = gcd(*settings.dilations[place + 1 :]) or apart
+        stride = wanted // apart if wanted % apart == 0 else 1
+        reads.append((dilation // apart, stride))
+        apart *= stride
+    return reads
+
+
+def every(features: Tensor, dilation: int, stride: int) -> Tensor:
+    """Features (N, channels, T) without the first moments, so that the newest is among those of the stride."""
+    left_over = (_length(features) - 2 * dilation - 1) % stride
+    return features[:, :, left_over:] if left_over else features
+
+
+def aligned(parts: list[Tensor]) -> list[Tensor]:
+    """Answers and trust (N, channels, T) of the same moments: the last ones that all have."""
+    shortest = min(map(_length, parts))
+    return [_last(part, shortest) for part in parts]
 
 
 class _OverTime(nn.Module):
@@ -147,10 +182,12 @@ class _OverTime(nn.Module):
         self.norm = nn.BatchNorm1d(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, features: Tensor, dilation: int) -> Tensor:
-        """Shorter by twice the dilation."""
-        changed = torch.relu(self.norm(functional.conv1d(features, self.kernel, dilation=dilation)))
-        added: Tensor = features[:, :, 2 * dilation :] + self.dropout(self.mix(changed))
+    def forward(self, features: Tensor, dilation: int, stride: int) -> Tensor:
+        """Shorter by twice the dilation, and of that every so many moments, the newest among them."""
+        features = every(features, dilation, stride)
+        changed = functional.conv1d(features, self.kernel, dilation=dilation, stride=stride)
+        changed = torch.relu(self.norm(changed))
+        added: Tensor = features[:, :, 2 * dilation :: stride] + self.dropout(self.mix(changed))
         return added
 
 
@@ -174,11 +211,16 @@ def _zero_sum(taps: Tensor) -> Tensor:
     return taps - taps.mean(dim=-1, keepdim=True)
 
 
-def _compressed(answer: Tensor) -> Tensor:
+def compressed(answer: Tensor) -> Tensor:
     """The area hyperbolic sine of four times the answer; ONNX's has no exporter."""
     size = 4 * answer.abs()
     return answer.sign() * torch.log(size + torch.sqrt(size * size + 1))
 
 
 def _last(part: Tensor, length: int) -> Tensor:
-    return part[:, :, part.shape[-1] - min(length, part.shape[-1]) :]
+    return part if length >= _length(part) else part[:, :, _length(part) - length :]
+
+
+def _length(part: Tensor) -> int:
+    """As a plain number: an exported network reads windows of one length, and need not work it out each time."""
+    return int(part.shape[-1])

@@ -201,7 +201,7 @@ def join(
     """
     check_output(output, (".pt",))
     with train_extra():
-        from livespot.nets.committee import join as joined
+        from livespot.nets.joining import join as joined
     kept = joined(checkpoints)
     kept.save(output)
     err.print(f"{output}: networks of seeds {', '.join(map(str, kept.seeds))}", soft_wrap=True)

@@ -28,7 +28,7 @@ class Checkpoint:
     commit: str
     """Of the code when the run, or its last part, began."""
     seeds: list[int] = field(default_factory=list)
-    """Of the runs that were joined, see `nets.committee`; empty for a run of its own."""
+    """Of the runs that were joined, see `nets.joining`; empty for a run of its own."""
 
     def save(self, path: Path) -> None:
         """Write whole or not at all: a run may be killed at any moment."""

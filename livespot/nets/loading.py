@@ -1,24 +1,21 @@
 """A checkpoint becomes the network that it is of."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from livespot.errors import EngineError
 from livespot.nets import PAIR_NETWORKS
 from livespot.nets.checkpoint import Checkpoint
-from livespot.nets.committee import MotionCommittee
 from livespot.nets.motion import MotionNet, MotionNetSettings
 from livespot.nets.yap2022 import PairNetwork, Yap2022, Yap2022Settings
 from livespot.records import ClipSpec
 
-OnMotion: TypeAlias = MotionNet | MotionCommittee
 
-
-def network(kept: Checkpoint) -> PairNetwork | OnMotion:
+def network(kept: Checkpoint) -> PairNetwork | MotionNet:
     """The network of a checkpoint with its weights, ready to judge. Raises EngineError where they do not fit."""
     name = network_name(kept)
-    net = _untrained(name, kept.settings, len(kept.seeds))
+    net = _untrained(name, kept.settings, len(kept.seeds) or 1)
     try:
         net.load_state_dict(kept.weights)
     except RuntimeError as error:
@@ -26,10 +23,9 @@ def network(kept: Checkpoint) -> PairNetwork | OnMotion:
     return net.eval()
 
 
-def _untrained(name: str, settings: dict[str, Any], members: int) -> PairNetwork | OnMotion:
+def _untrained(name: str, settings: dict[str, Any], members: int) -> PairNetwork | MotionNet:
     if name == "motion":
-        shape = MotionNetSettings(**settings["net"])
-        return MotionCommittee(shape, members) if members else MotionNet(shape)
+        return MotionNet(MotionNetSettings(**settings["net"]), members)
     if "distances" in settings:  # of a labelled dataset, at whose frame rate references are counted
         distances = settings["distances"]
         clip = ClipSpec(tuple(back / distances["fps"] for back in distances["test"]))

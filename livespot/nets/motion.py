@@ -50,19 +50,24 @@ class MotionNetSettings:
 
 
 class MotionNet(nn.Module):
-    """Paths (N, 85, T) to probabilities."""
+    """Paths (N, 85, T) to probabilities.
 
-    def __init__(self, settings: MotionNetSettings | None = None) -> None:
+    Of several `members` each has its own channels of every layer, which are groups, and their judgements are averaged.
+    """
+
+    def __init__(self, settings: MotionNetSettings | None = None, members: int = 1) -> None:
         super().__init__()
         self.settings = settings = settings or MotionNetSettings()
+        self.members = members
+        filters, width = members * settings.filters, members * settings.width
         self.filters = nn.ParameterList(
-            nn.Parameter(torch.randn(settings.filters, MOVING, settings.taps) / (MOVING * settings.taps) ** 0.5)
+            nn.Parameter(torch.randn(filters, MOVING, settings.taps) / (MOVING * settings.taps) ** 0.5)
             for _ in range(settings.levels)
         )
-        self.trust = nn.Conv1d(NOISES, settings.filters, 1)
-        self.join = nn.Conv1d((settings.levels + 1) * settings.filters, settings.width, 1)
-        self.over_time = nn.ModuleList(_OverTime(settings.width, settings.dropout) for _ in settings.dilations)
-        self.judge = nn.Conv1d(settings.width, 2, 1)
+        self.trust = nn.Conv1d(NOISES, filters, 1)
+        self.join = nn.Conv1d((settings.levels + 1) * filters, width, 1, groups=members)
+        self.over_time = nn.ModuleList(_OverTime(width, settings.dropout, members) for _ in settings.dilations)
+        self.judge = nn.Conv1d(width, 2 * members, 1, groups=members)
 
     @property
     def clip(self) -> ClipSpec:
@@ -103,50 +108,47 @@ class MotionNet(nn.Module):
 
     def forward(self, window: Tensor) -> Tensor:
         """Probabilities (N, 2) at the end of windows (N, 85, cells)."""
-        return torch.sigmoid(self.newest(window))
-
-    def newest(self, window: Tensor) -> Tensor:
-        """Judgements (N, 2) before the sigmoid at the end of windows (N, 85, cells)."""
-        answers, noise = listen(window, list(self.filters), self.settings)
-        judged = self._judged(answers, self.trust(noise), strides(self.settings))
-        return judged[:, :, -1]
+        moving = _moving(window)
+        step = self.settings.dilations[0]
+        moments = self._reach // step + 1
+        answers = []
+        means = moving
+        for level, taps in enumerate(self.filters):
+            wide = 2**level
+            if wide < step:
+                recent = moving[:, :, -(step * (moments - 1) + self.settings.taps * wide) :]
+                near = functional.avg_pool1d(recent, wide, 1)
+                answers.append(functional.conv1d(near, _zero_sum(taps), stride=step, dilation=wide))
+            else:  # from here on, what is read lies on a grid of whole steps
+                means = _wider(means, wide // step // 2) if wide > step else functional.avg_pool1d(moving, step)
+                apart = wide // step
+                recent = means[:, :, -(moments + (self.settings.taps - 1) * apart) :]
+                answers.append(functional.conv1d(recent, _zero_sum(taps), dilation=apart))
+        noise = _noise(window[:, :, -(self._reach + NOISE_CELLS) :])
+        trust = self.trust(functional.avg_pool1d(noise, NOISE_CELLS, step))
+        judged = self._judged(answers, trust, strides(self.settings))
+        return torch.sigmoid(judged[:, :, -1])
 
     def _judged(self, answers: list[Tensor], trust: Tensor, reads: list[tuple[int, int]]) -> Tensor:
-        *answers, trust = aligned([*answers, trust])
-        heard = torch.cat([compressed(torch.cat(answers, dim=1)), trust], dim=1)
-        features = torch.relu(self.join(heard))
+        shortest = min(map(_length, (*answers, trust)))
+        answered = torch.cat([_last(part, shortest) for part in answers], dim=1)
+        heard = torch.cat([_compressed(answered), _last(trust, shortest)], dim=1)
+        features = torch.relu(self.join(self._by_member(heard)))
         for layer, (dilation, stride) in zip(self.over_time, reads, strict=True):
             features = layer(features, dilation, stride)
         judged: Tensor = self.judge(features)
-        return judged
+        return judged if self.members == 1 else judged.reshape(-1, self.members, 2, _length(judged)).mean(dim=1)
 
-
-def listen(window: Tensor, filters: list[Tensor], settings: MotionNetSettings) -> tuple[list[Tensor], Tensor]:
-    """What the filters of each level (filters, moving, taps) answer at the moments that the layers over time read, and
-    the errors then; the newest last, of each level as far back as is wanted or more."""
-    step = settings.dilations[0]
-    reach = 2 * sum(settings.dilations)
-    moments = reach // step + 1
-    moving = _moving(window)
-    answers = []
-    means = moving
-    for level, taps in enumerate(filters):
-        wide = 2**level
-        if wide < step:
-            recent = moving[:, :, -(step * (moments - 1) + settings.taps * wide) :]
-            near = functional.avg_pool1d(recent, wide, 1)
-            answers.append(functional.conv1d(near, _zero_sum(taps), stride=step, dilation=wide))
-        else:  # from here on, what is read lies on a grid of whole steps
-            means = _wider(means, wide // step // 2) if wide > step else functional.avg_pool1d(moving, step)
-            apart = wide // step
-            recent = means[:, :, -(moments + (settings.taps - 1) * apart) :]
-            answers.append(functional.conv1d(recent, _zero_sum(taps), dilation=apart))
-    noise = _noise(window[:, :, -(reach + NOISE_CELLS) :])
-    return answers, functional.avg_pool1d(noise, NOISE_CELLS, step)
+    def _by_member(self, heard: Tensor) -> Tensor:
+        """What was heard (N, levels x members x filters, T), level by level, as all of one member before the next."""
+        if self.members == 1:
+            return heard
+        apart = heard.reshape(-1, self.settings.levels + 1, self.members, self.settings.filters, _length(heard))
+        return apart.transpose(1, 2).reshape(-1, int(heard.shape[1]), _length(heard))
 
 
 def strides(settings: MotionNetSettings) -> list[tuple[int, int]]:
-    """Of each layer over time, dilation and stride in the moments that it is given, the first of which `listen` gives.
+    """Of each layer over time, dilation and stride in the moments that it is given; the first are a step apart.
 
     Only every so many of its moments are read by the layers after it, counted back from the newest.
     """
@@ -160,32 +162,22 @@ def strides(settings: MotionNetSettings) -> list[tuple[int, int]]:
     return reads
 
 
-def every(features: Tensor, dilation: int, stride: int) -> Tensor:
-    """Features (N, channels, T) without the first moments, so that the newest is among those of the stride."""
-    left_over = (_length(features) - 2 * dilation - 1) % stride
-    return features[:, :, left_over:] if left_over else features
-
-
-def aligned(parts: list[Tensor]) -> list[Tensor]:
-    """Answers and trust (N, channels, T) of the same moments: the last ones that all have."""
-    shortest = min(map(_length, parts))
-    return [_last(part, shortest) for part in parts]
-
-
 class _OverTime(nn.Module):
     """What was, is added to what is."""
 
-    def __init__(self, width: int, dropout: float) -> None:
+    def __init__(self, width: int, dropout: float, groups: int) -> None:
         super().__init__()
-        self.kernel = nn.Parameter(torch.randn(width, width, 3) / (3 * width) ** 0.5)
-        self.mix = nn.Conv1d(width, width, 1)
+        self.groups = groups
+        self.kernel = nn.Parameter(torch.randn(width, width // groups, 3) / (3 * width // groups) ** 0.5)
+        self.mix = nn.Conv1d(width, width, 1, groups=groups)
         self.norm = nn.BatchNorm1d(width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor, dilation: int, stride: int) -> Tensor:
         """Shorter by twice the dilation, and of that every so many moments, the newest among them."""
-        features = every(features, dilation, stride)
-        changed = functional.conv1d(features, self.kernel, dilation=dilation, stride=stride)
+        if left_over := (_length(features) - 2 * dilation - 1) % stride:
+            features = features[:, :, left_over:]
+        changed = functional.conv1d(features, self.kernel, dilation=dilation, stride=stride, groups=self.groups)
         changed = torch.relu(self.norm(changed))
         added: Tensor = features[:, :, 2 * dilation :: stride] + self.dropout(self.mix(changed))
         return added
@@ -211,7 +203,7 @@ def _zero_sum(taps: Tensor) -> Tensor:
     return taps - taps.mean(dim=-1, keepdim=True)
 
 
-def compressed(answer: Tensor) -> Tensor:
+def _compressed(answer: Tensor) -> Tensor:
     """The area hyperbolic sine of four times the answer; ONNX's has no exporter."""
     size = 4 * answer.abs()
     return answer.sign() * torch.log(size + torch.sqrt(size * size + 1))

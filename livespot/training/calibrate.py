@@ -21,7 +21,8 @@ from livespot.files import PICTURES, files_in
 from livespot.infer import Scorer
 from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
-from livespot.nets.loading import OnMotion, network
+from livespot.nets.loading import network
+from livespot.nets.motion import MotionNet
 from livespot.pipeline import Pipeline
 from livespot.training.events import Video, choose, figures
 from livespot.training.motion_loop import RECORDERS, validation_takes
@@ -60,7 +61,7 @@ def calibrate(checkpoint: Path, faces: Path, onnx_path: Path, half: bool = False
             f"{faces} has no portrait {strange[0]}: give the portraits that {checkpoint} was trained on"
         )
     unseen = [portraits[name] for name in kept.split["validation"]]
-    watch = _recordings if isinstance(network(kept), OnMotion) else _virtual_videos
+    watch = _recordings if isinstance(network(kept), MotionNet) else _virtual_videos
     watched = watch(checkpoint, kept, unseen)
     chosen = choose(watched.choosing)
     found = figures(watched.expressive, watched.neutral, chosen, watched.protocol)
@@ -74,7 +75,7 @@ def _recordings(checkpoint: Path, kept: Checkpoint, portraits: Sequence[Path]) -
     takes = validation_takes(portraits, settings)
     record(takes, folder, settings.recordings, RECORDERS)
     net = network(kept)
-    assert isinstance(net, OnMotion)
+    assert isinstance(net, MotionNet)
     choosing, testing = halves(takes)
     expressive, neutral = (judged(net, of_kind(kind, testing), folder) for kind in PERFORMED)
     rates = " ".join(f"{fps:g}" for fps in sorted(set(settings.recordings.fps)))

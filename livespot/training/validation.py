@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from livespot.export import PROVISIONAL
 from livespot.motion.window import channels
-from livespot.nets.loading import OnMotion
+from livespot.nets.motion import MotionNet
 from livespot.nets.yap2022 import PairNetwork
 from livespot.records import EXPRESSION_TYPES, MOTION_HZ, Scores
 from livespot.synth.pairs import Batch, face_cells
@@ -49,7 +49,7 @@ def validate(net: PairNetwork, samples: Sequence[Batch]) -> dict[str, float]:
     }
 
 
-def validate_events(net: OnMotion, takes: Sequence[Take], folder: Path) -> dict[str, float]:
+def validate_events(net: MotionNet, takes: Sequence[Take], folder: Path) -> dict[str, float]:
     """Event F1 of the whole decoder with the thresholds that suit it best; false alarms where nothing shows."""
     expressive, neutral = (judged(net, of_kind(kind, takes), folder) for kind in PERFORMED)
     calibration = choose([*expressive, *neutral], FEW_THRESHOLDS, (PROVISIONAL.cutoff_hz,), rounds=1)
@@ -62,7 +62,7 @@ def validate_events(net: OnMotion, takes: Sequence[Take], folder: Path) -> dict[
     }
 
 
-def judged(net: OnMotion, takes: Sequence[Take], folder: Path) -> list[Video]:
+def judged(net: MotionNet, takes: Sequence[Take], folder: Path) -> list[Video]:
     """What the network says of recordings; takes that were left out are left out here."""
     net.eval()
     recorded = [load(take.file(folder)) for take in takes if take.file(folder).exists()]
@@ -71,18 +71,18 @@ def judged(net: OnMotion, takes: Sequence[Take], folder: Path) -> list[Video]:
     return videos
 
 
-def _judged(net: OnMotion, recordings: Sequence[Recording]) -> Video:
+def _judged(net: MotionNet, recordings: Sequence[Recording]) -> Video:
     """Stretch by stretch; the decoder sees the gaps between them by their times."""
     scores = tuple(one for recording in recordings for one in _scores(net, recording))
     return Video(recordings[0].truth, scores, MOTION_HZ)
 
 
-def _scores(net: OnMotion, recording: Recording) -> list[Scores]:
+def _scores(net: MotionNet, recording: Recording) -> list[Scores]:
     """At the middle of each cell that is judged, as `motion.window` shows the face: at rest before it was watched."""
     paths = channels(recording.cells)
     watched = np.concatenate([np.repeat(paths[:1], net.cells - 1, axis=0), paths])
     with torch.no_grad():
-        inputs = torch.from_numpy(watched.T[None].copy()).to(next(net.parameters()).device)
+        inputs = torch.from_numpy(watched.T[None].copy()).to(net.trust.weight.device)
         values = torch.sigmoid(net.dense(inputs))[0].cpu().T.tolist()
     first = net.judged(len(watched)).start - (net.cells - 1)  # in the recording
     cells = np.arange(first, first + len(values))

@@ -11,7 +11,7 @@ from livespot.errors import LivespotError
 from livespot.export import PARITY, export
 from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
-from livespot.nets.committee import MotionCommittee, join
+from livespot.nets.joining import join
 from livespot.nets.loading import network
 from livespot.nets.motion import MotionNet, MotionNetSettings
 
@@ -37,18 +37,18 @@ def windows(count: int, cells: int) -> torch.Tensor:
     return 0.01 * torch.from_numpy(np.random.default_rng(1).normal(size=(count, 85, cells)).astype(np.float32))
 
 
-def test_a_committee_judges_the_mean_of_what_its_members_judge(runs: list[Path]) -> None:
-    committee, alone = network(join(runs)), [network(Checkpoint.load(path)) for path in runs]
-    assert isinstance(committee, MotionCommittee)
-    window = windows(2, committee.cells)
+def test_joined_networks_judge_the_mean_of_what_each_judges(runs: list[Path]) -> None:
+    joined, alone = network(join(runs)), [network(Checkpoint.load(path)) for path in runs]
+    assert isinstance(joined, MotionNet)
+    window = windows(2, joined.cells)
     with torch.no_grad():
         wanted = torch.sigmoid(torch.stack([torch.logit(net(window)) for net in alone]).mean(dim=0))
-        torch.testing.assert_close(committee(window), wanted, atol=1e-6, rtol=0)
-        assert not torch.allclose(committee(window), alone[0](window), atol=1e-3)
-        paths = windows(1, committee.cells + 40)
-        newest = torch.sigmoid(committee.dense(paths)[:, :, -1])
-        torch.testing.assert_close(newest, committee(paths[:, :, -committee.cells :]), atol=1e-5, rtol=0)
-    assert committee.judged(200) == MotionNet(SMALL).judged(200)
+        torch.testing.assert_close(joined(window), wanted, atol=1e-6, rtol=0)
+        assert not torch.allclose(joined(window), alone[0](window), atol=1e-3)
+        paths = windows(1, joined.cells + 40)
+        newest = torch.sigmoid(joined.dense(paths)[:, :, -1])
+        torch.testing.assert_close(newest, joined(paths[:, :, -joined.cells :]), atol=1e-5, rtol=0)
+    assert joined.judged(200) == MotionNet(SMALL).judged(200)
 
 
 def test_what_was_joined_is_kept_and_exported_as_any_checkpoint(runs: list[Path], tmp_path: Path) -> None:

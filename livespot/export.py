@@ -28,6 +28,7 @@ OPSET = 17
 DATA = {
     "yap2022": "synthetic: expressions warped into still portraits",
     "light": "synthetic: expressions warped into still portraits",
+    "joint": "synthetic: portraits that perform, warped portraits, and expressions pasted into recorded motion",
     "motion": "synthetic: portraits that perform, and expressions pasted into recorded motion",
 }
 """What each network learnt from."""

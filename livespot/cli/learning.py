@@ -77,7 +77,7 @@ def synth(
 def train(
     config_file: Annotated[
         Path,
-        typer.Argument(help="configs/train/default.yaml, light.yaml, yap2022.yaml; --loso: samm-lv.yaml, casme2.yaml."),
+        typer.Argument(help="configs/train/: default, light, joint or yap2022.yaml; --loso: samm-lv or casme2.yaml."),
     ],
     out_dir: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint and metrics; a run there is resumed.")],
     faces: Annotated[Path | None, typer.Option(help="Folder of portraits, one face each.")] = None,
@@ -99,7 +99,7 @@ def train(
     With --loso every subject is scored once by a network that never saw it; epoch and threshold come from the others.
     """
     with train_extra():
-        from livespot.training import loop, motion_loop
+        from livespot.training import joint_loop, loop, motion_loop
         from livespot.training.settings import is_of_dataset, network_of
     if is_of_dataset(config_file) != loso:
         raise SettingsError(
@@ -114,10 +114,13 @@ def train(
         raise SettingsError(f"--data, --fold and --jobs go with --loso, which {config_file} does not")
     if faces is None:
         raise SettingsError(f"{config_file} trains on portraits: give --faces, a folder of them")
-    if network_of(config_file) == "motion":
+    network = network_of(config_file)
+    if network == "motion":
         out.print(motion_loop.train(config_file, out_dir, faces, clips))
     elif clips is not None:
         raise SettingsError(f"{config_file} trains a network on portraits alone: leave --clips out")
+    elif network == "joint":
+        out.print(joint_loop.train(config_file, out_dir, faces))
     else:
         out.print(loop.train(config_file, out_dir, faces))
 

@@ -7,12 +7,14 @@ from pydantic import TypeAdapter
 from livespot.errors import EngineError
 from livespot.nets import PAIR_NETWORKS
 from livespot.nets.checkpoint import Checkpoint
+from livespot.nets.joint import Joint, JointSettings
+from livespot.nets.light import Light
 from livespot.nets.motion import MotionNet, MotionNetSettings
 from livespot.nets.yap2022 import PairNetwork, Yap2022, Yap2022Settings
 from livespot.records import ClipSpec
 
 
-def network(kept: Checkpoint) -> PairNetwork | MotionNet:
+def network(kept: Checkpoint) -> PairNetwork | MotionNet | Joint:
     """The network of a checkpoint with its weights, ready to judge. Raises EngineError where they do not fit."""
     name = network_name(kept)
     net = _untrained(name, kept.settings, len(kept.seeds) or 1)
@@ -23,9 +25,12 @@ def network(kept: Checkpoint) -> PairNetwork | MotionNet:
     return net.eval()
 
 
-def _untrained(name: str, settings: dict[str, Any], members: int) -> PairNetwork | MotionNet:
+def _untrained(name: str, settings: dict[str, Any], members: int) -> PairNetwork | MotionNet | Joint:
     if name == "motion":
         return MotionNet(MotionNetSettings(**settings["net"]), members)
+    if name == "joint":
+        motion = MotionNet(MotionNetSettings(**settings["motion_net"]), settings["members"])
+        return Joint(Light(), motion, JointSettings(**settings["net"]))
     if "distances" in settings:  # of a labelled dataset, at whose frame rate references are counted
         distances = settings["distances"]
         clip = ClipSpec(tuple(back / distances["fps"] for back in distances["test"]))

@@ -92,6 +92,11 @@ class MotionNet(nn.Module):
         return slice(first, first + length - self.cells + 1)
 
     @property
+    def width(self) -> int:
+        """Numbers that are judged by."""
+        return self.members * self.settings.width
+
+    @property
     def _reach(self) -> int:
         return 2 * sum(self.settings.dilations)
 
@@ -104,10 +109,14 @@ class MotionNet(nn.Module):
             means = functional.avg_pool1d(moving, wide, 1)
             answers.append(_last(functional.conv1d(means, _zero_sum(taps), dilation=wide), length))
         trust = _last(self.trust(functional.avg_pool1d(_noise(paths), NOISE_CELLS, 1)), length)
-        return self._judged(answers, trust, [(dilation, 1) for dilation in self.settings.dilations])
+        return self._judged(self._read(answers, trust, [(dilation, 1) for dilation in self.settings.dilations]))
 
     def forward(self, window: Tensor) -> Tensor:
         """Probabilities (N, 2) at the end of windows (N, 85, cells)."""
+        return torch.sigmoid(self.logits(self.gathered(window)))
+
+    def gathered(self, window: Tensor) -> Tensor:
+        """What is judged by at the end of windows (N, 85, cells): (N, `width`)."""
         moving = _moving(window)
         step = self.settings.dilations[0]
         moments = self._reach // step + 1
@@ -126,16 +135,22 @@ class MotionNet(nn.Module):
                 answers.append(functional.conv1d(recent, _zero_sum(taps), dilation=apart))
         noise = _noise(window[:, :, -(self._reach + NOISE_CELLS) :])
         trust = self.trust(functional.avg_pool1d(noise, NOISE_CELLS, step))
-        judged = self._judged(answers, trust, strides(self.settings))
-        return torch.sigmoid(judged[:, :, -1])
+        return self._read(answers, trust, strides(self.settings))[:, :, -1]
 
-    def _judged(self, answers: list[Tensor], trust: Tensor, reads: list[tuple[int, int]]) -> Tensor:
+    def logits(self, gathered: Tensor) -> Tensor:
+        """Judgement (N, 2) before the sigmoid, of what `gathered` gives."""
+        return self._judged(gathered[:, :, None])[:, :, 0]
+
+    def _read(self, answers: list[Tensor], trust: Tensor, reads: list[tuple[int, int]]) -> Tensor:
         shortest = min(map(_length, (*answers, trust)))
         answered = torch.cat([_last(part, shortest) for part in answers], dim=1)
         heard = torch.cat([_compressed(answered), _last(trust, shortest)], dim=1)
         features = torch.relu(self.join(self._by_member(heard)))
         for layer, (dilation, stride) in zip(self.over_time, reads, strict=True):
             features = layer(features, dilation, stride)
+        return features
+
+    def _judged(self, features: Tensor) -> Tensor:
         judged: Tensor = self.judge(features)
         return judged if self.members == 1 else judged.reshape(-1, self.members, 2, _length(judged)).mean(dim=1)
 

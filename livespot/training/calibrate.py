@@ -6,7 +6,7 @@ calibration, also on videos without expressions, since life is mostly calm; the 
 synthetic: figures on real faces will be lower.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,13 +21,15 @@ from livespot.files import PICTURES, files_in
 from livespot.infer import Scorer
 from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
-from livespot.nets.loading import network
+from livespot.nets.joint import Joint
+from livespot.nets.loading import network, network_name
 from livespot.nets.motion import MotionNet
 from livespot.pipeline import Pipeline
+from livespot.training import joint_loop
 from livespot.training.events import Video, choose, figures
 from livespot.training.motion_loop import RECORDERS, validation_takes
 from livespot.training.recordings import PERFORMED, by_stem, halves, of_kind, record
-from livespot.training.settings import MotionTrainSettings
+from livespot.training.settings import JointRunSettings, MotionTrainSettings, RecordingSettings
 from livespot.training.validation import judged
 
 FPS = 30.0
@@ -61,8 +63,7 @@ def calibrate(checkpoint: Path, faces: Path, onnx_path: Path, half: bool = False
             f"{faces} has no portrait {strange[0]}: give the portraits that {checkpoint} was trained on"
         )
     unseen = [portraits[name] for name in kept.split["validation"]]
-    watch = _recordings if isinstance(network(kept), MotionNet) else _virtual_videos
-    watched = watch(checkpoint, kept, unseen)
+    watched = WATCH.get(network_name(kept), _virtual_videos)(checkpoint, kept, unseen)
     chosen = choose(watched.choosing)
     found = figures(watched.expressive, watched.neutral, chosen, watched.protocol)
     export(checkpoint, onnx_path, chosen, found, half)
@@ -78,9 +79,33 @@ def _recordings(checkpoint: Path, kept: Checkpoint, portraits: Sequence[Path]) -
     assert isinstance(net, MotionNet)
     choosing, testing = halves(takes)
     expressive, neutral = (judged(net, of_kind(kind, testing), folder) for kind in PERFORMED)
-    rates = " ".join(f"{fps:g}" for fps in sorted(set(settings.recordings.fps)))
-    protocol = f"performing portraits, unseen faces, regional motion as recorded live, frames/s {rates}"
-    return Watched(judged(net, choosing, folder), expressive, neutral, protocol)
+    return Watched(
+        judged(net, choosing, folder), expressive, neutral, _protocol("regional motion", settings.recordings)
+    )
+
+
+def _seen(checkpoint: Path, kept: Checkpoint, portraits: Sequence[Path]) -> Watched:
+    """What both streams saw lies beside the checkpoint: without their own checkpoints nothing can be added."""
+    settings, folder = JointRunSettings.model_validate(kept.settings), checkpoint.parent / "seen"
+    choosing, testing = halves(joint_loop.validation_takes(portraits, settings))
+    net = network(kept)
+    assert isinstance(net, Joint)
+    chosen = joint_loop.judged(net, choosing, folder)
+    expressive, neutral = (joint_loop.judged(net, of_kind(kind, testing), folder) for kind in PERFORMED)
+    if not (chosen and expressive and neutral):
+        raise LivespotError(
+            f"{folder} does not hold what was seen of unseen faces: give best.pt in the folder of its run"
+        )
+    return Watched(chosen, expressive, neutral, _protocol("appearance and regional motion", settings.recordings))
+
+
+WATCH: Mapping[str, Callable[[Path, Checkpoint, Sequence[Path]], Watched]] = {"motion": _recordings, "joint": _seen}
+"""How networks that are not on frames alone are calibrated."""
+
+
+def _protocol(kept: str, settings: RecordingSettings) -> str:
+    rates = " ".join(f"{fps:g}" for fps in sorted(set(settings.fps)))
+    return f"performing portraits, unseen faces, {kept} as recorded live, frames/s {rates}"
 
 
 def _virtual_videos(checkpoint: Path, _: Checkpoint, portraits: Sequence[Path]) -> Watched:

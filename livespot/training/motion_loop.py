@@ -1,16 +1,15 @@
-"""Training of the network on regional motion: first recordings, then one visible loop.
+"""Training of the network on regional motion: first recordings, then the loop of `learning`.
 
-Both can be killed at any moment and go on where they were. The best network is the one that spots most on faces that it
-was never trained on, by the F1 of whole events: the loss falls for long after that has stopped to rise.
+Both can be killed at any moment and go on where they were.
 """
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from livespot.files import PICTURES, VIDEOS, files_in
@@ -18,14 +17,14 @@ from livespot.nets.checkpoint import commit
 from livespot.nets.motion import MotionNet
 from livespot.records import MOTION_HZ
 from livespot.training import pasting
+from livespot.training.learning import UNKNOWN, learn
 from livespot.training.losses import moments_loss
 from livespot.training.pasting import Material, material
 from livespot.training.recordings import Take, by_stem, halves, performances, record
-from livespot.training.runs import Log, Run, make_folder, schedule, split_faces
+from livespot.training.runs import Run, make_folder, split_faces
 from livespot.training.settings import MotionTrainSettings, load_train_settings
 from livespot.training.validation import validate_events
 
-REPORT_EVERY = 50
 RECORDERS = os.cpu_count() or 1
 PASTERS = max(1, min(4, RECORDERS // 2))
 """Processes: one pastes several times as fast as one core learns; a GPU is faster."""
@@ -51,45 +50,20 @@ def train(config_path: Path, out: Path, faces: Path, clips: Path | None = None) 
     net = MotionNet(settings.net).to(device)
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     run = Run(net, optimiser, settings, split, commit())
-    first, metrics = run.resume(path) if path.exists() else (0, {"best_f1": -1.0, "best_step": 0.0})
+    first, metrics = run.resume(path) if path.exists() else (0, UNKNOWN)
 
     seen = training_takes([portraits[name] for name in split["training"]], list(videos.values()), settings)
     unseen = validation_takes([portraits[name] for name in split["validation"]], settings)
     record([*seen, *unseen], recordings, settings.recordings, RECORDERS)
     examples = _examples(seen, recordings, net, settings, first)
     watched, _ = halves(unseen)  # the others test what is calibrated in the end
-    saved_s = time.monotonic()
 
-    with Log(out, first, settings.steps) as log:
-        for step in range(first, settings.steps):
-            if step - metrics["best_step"] >= settings.patience * settings.validate_every:
-                break
-            torch.manual_seed(settings.seed * settings.steps + step)
-            for group in optimiser.param_groups:
-                group["lr"] = settings.learning_rate * schedule(step, settings)
-            paths, labels, weights = (part.to(device) for part in next(examples))
-            judged = net.judged(paths.shape[-1])
-            loss = moments_loss(net.dense(paths), labels[:, judged], weights[:, judged], settings.positive_weight)
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_norm)
-            optimiser.step()
+    def loss(_: int) -> Tensor:
+        paths, labels, weights = (part.to(device) for part in next(examples))
+        judged = net.judged(paths.shape[-1])
+        return moments_loss(net.dense(paths), labels[:, judged], weights[:, judged], settings.positive_weight)
 
-            done = step + 1
-            if done % REPORT_EVERY == 0:
-                log.tell(done, {"loss": loss.item()})
-            if validates := done % settings.validate_every == 0 or done == settings.steps:
-                found = validate_events(net, watched, recordings)
-                log.tell(done, found)
-                if is_best := found["f1"] > metrics["best_f1"]:
-                    metrics |= {"best_f1": found["f1"], "best_step": float(done)}
-                metrics |= found
-                if is_best:
-                    run.checkpoint(done, metrics).save(out / "best.pt")
-            if validates or time.monotonic() - saved_s > settings.checkpoint_every_s:
-                run.checkpoint(done, metrics).save(path)
-                saved_s = time.monotonic()
-    return out / "best.pt"
+    return learn(run, settings, out, first, metrics, loss, lambda: validate_events(net, watched, recordings))
 
 
 def training_takes(portraits: Sequence[Path], clips: Sequence[Path], settings: MotionTrainSettings) -> list[Take]:
@@ -121,7 +95,7 @@ class _Pasted(Dataset[pasting.Example]):
 
 def _examples(
     takes: Sequence[Take], folder: Path, net: MotionNet, settings: MotionTrainSettings, first: int
-) -> Iterator[Sequence[torch.Tensor]]:
+) -> Iterator[Sequence[Tensor]]:
     """Paths, labels and weights of each step from `first` on, pasted in processes of their own."""
     length = net.cells - 1 + round(settings.judged_s * MOTION_HZ)
     loader = DataLoader(

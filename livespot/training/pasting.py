@@ -96,7 +96,7 @@ def base(recording: Recording, kind: Kind) -> Base:
     times_s = recording.begin_s + (np.arange(len(paths)) + 0.5) / GRID_HZ
     labels = np.zeros((len(paths), 2), np.float32)
     for expression in recording.truth:
-        _label(labels, times_s, expression)
+        label(labels, times_s, expression)
     return Base(paths, labels, kind)
 
 
@@ -136,7 +136,7 @@ def pasted(rng: np.random.Generator, into: Example, response: Response, settings
             continue
         moved_iod = _as_measured(rng, displacement_iod(movements, times_s[first:beyond], response), settings)
         paths[first:beyond, MOVED] += moved_iod.reshape(-1, 2 * COUNT)
-        _label(labels, times_s, expression)
+        label(labels, times_s, expression)
         weights[max(first - SURE_CELLS, 0) : beyond + SURE_CELLS] = 1
     return Example(paths, labels, weights)
 
@@ -248,6 +248,7 @@ def _told(paths: Array, times: float) -> Array:
     return told
 
 
-def _label(labels: Array, times_s: NDArray[np.float64], expression: Expression) -> None:
+def label(labels: Array, times_s: NDArray[np.float64], expression: Expression) -> None:
+    """Write into labels (T, 2) that an expression shows at those of the times (T,) that lie in it."""
     shows = (times_s >= expression.onset_s) & (times_s < expression.offset_s)
     labels[shows, 0 if expression.type == "micro" else 1] = 1

@@ -7,10 +7,10 @@ missing. What is recorded depends on the settings and the name of each portrait 
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from zlib import crc32
 
 import cv2
@@ -137,6 +137,10 @@ class Take:
         return Performance(self.path, self.name, seed, self.fps, self.seconds, self.kind == "expressive")
 
 
+Keep: TypeAlias = Callable[[Take, Path], int]
+"""What watches a take and writes what is kept of it to a file: the frames that it played."""
+
+
 def performances(portraits: Sequence[Path], count: int, settings: RecordingSettings) -> list[Take]:
     """`count` of the portraits, evenly taken, each with expressions and without; its name decides the frame rate."""
     count = min(count, len(portraits))
@@ -165,8 +169,12 @@ def by_stem(paths: Sequence[Path]) -> dict[str, Path]:
     return {path.stem: path for path in paths}
 
 
-def record(takes: Sequence[Take], folder: Path, settings: RecordingSettings, workers: int) -> None:
+def record(
+    takes: Sequence[Take], folder: Path, settings: RecordingSettings, workers: int, keep: Keep | None = None
+) -> None:
     """Record into `folder` what is not there yet, in so many processes, and say on the screen how it goes.
+
+    `keep` can be pickled; left out, motion is kept.
 
     Takes that cannot be recorded are named and left out. Raises SourceError where that is all portraits, SettingsError
     where the folder holds recordings made under other settings.
@@ -175,7 +183,7 @@ def record(takes: Sequence[Take], folder: Path, settings: RecordingSettings, wor
     missing = [take for take in takes if not take.file(folder).exists()]
     console, begun_s = Console(stderr=True), time.monotonic()
     told_s, frames, left_out = begun_s, 0, 0
-    for done, (played, problem) in enumerate(_recorder(missing, folder, workers), 1):
+    for done, (played, problem) in enumerate(_recorder(missing, folder, workers, keep or keep_motion), 1):
         frames, left_out = frames + played, left_out + bool(problem)
         if problem:
             console.print(f"left out: {problem}", highlight=False, markup=False, soft_wrap=True)
@@ -205,8 +213,8 @@ def _claim(folder: Path, settings: RecordingSettings) -> None:
 class _Recorder(Dataset[tuple[int, str]]):
     """Recording as a data set: its loader has the processes, and they end with the one that asked for them."""
 
-    def __init__(self, takes: Sequence[Take], folder: Path) -> None:
-        self._takes, self._folder = takes, folder
+    def __init__(self, takes: Sequence[Take], folder: Path, keep: Keep) -> None:
+        self._takes, self._folder, self._keep = takes, folder, keep
 
     def __len__(self) -> int:
         return len(self._takes)
@@ -216,18 +224,20 @@ class _Recorder(Dataset[tuple[int, str]]):
         cv2.setNumThreads(1)
         take = self._takes[place]
         try:
-            return _record(take, take.file(self._folder)), ""
+            return self._keep(take, take.file(self._folder)), ""
         except SourceError as error:
             return 0, str(error)
 
 
-def _recorder(takes: Sequence[Take], folder: Path, workers: int) -> "DataLoader[tuple[int, str]]":
+def _recorder(takes: Sequence[Take], folder: Path, workers: int, keep: Keep) -> "DataLoader[tuple[int, str]]":
     # Fresh processes, not forks: OpenCV's and MediaPipe's threads do not survive one.
     context = "spawn" if workers else None
-    return DataLoader(_Recorder(takes, folder), batch_size=None, num_workers=workers, multiprocessing_context=context)
+    recorder = _Recorder(takes, folder, keep)
+    return DataLoader(recorder, batch_size=None, num_workers=workers, multiprocessing_context=context)
 
 
-def _record(take: Take, path: Path) -> int:
+def keep_motion(take: Take, path: Path) -> int:
+    """Watch a take and write its motion, or its response; returns the frames that were played."""
     if take.kind == "response":
         with take.performance() as performance:
             save_response(path, response(performance))
@@ -262,8 +272,7 @@ def save(path: Path, recordings: Sequence[Recording]) -> None:
     truth = recordings[0].truth if recordings else ()
     arrays: Mapping[str, NDArray[np.generic]] = {
         "begin_s": np.array([one.begin_s for one in recordings], np.float64),
-        "truth": np.array([_row(one) for one in truth], np.float64).reshape(-1, 6),
-        "units": np.array([one.units for one in truth], np.str_),
+        **truth_arrays(truth),
         **{f"cells_{place}": one.cells for place, one in enumerate(recordings)},
     }
     with replacing(path) as part:
@@ -273,12 +282,24 @@ def save(path: Path, recordings: Sequence[Recording]) -> None:
 def load(path: Path) -> list[Recording]:
     """What `save` wrote."""
     with np.load(path) as kept:
-        truth = tuple(
-            _expression(row.tolist(), str(units)) for row, units in zip(kept["truth"], kept["units"], strict=True)
-        )
+        truth = truth_of(kept)
         return [
             Recording(kept[f"cells_{place}"], float(begin_s), truth) for place, begin_s in enumerate(kept["begin_s"])
         ]
+
+
+def truth_arrays(truth: Sequence[Expression]) -> dict[str, NDArray[np.generic]]:
+    """Expressions as arrays of a file."""
+    return {
+        "truth": np.array([_row(one) for one in truth], np.float64).reshape(-1, 6),
+        "units": np.array([one.units for one in truth], np.str_),
+    }
+
+
+def truth_of(kept: Mapping[str, Any]) -> tuple[Expression, ...]:
+    """The expressions of the arrays of `truth_arrays`."""
+    rows = zip(kept["truth"], kept["units"], strict=True)
+    return tuple(_expression(row.tolist(), str(units)) for row, units in rows)
 
 
 def _expression(row: Sequence[float], units: str) -> Expression:

@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import Protocol
 
 import torch
+from pydantic import BaseModel
 from rich.console import Console
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from livespot.errors import SettingsError
 from livespot.nets.checkpoint import Checkpoint
-from livespot.training.settings import DatasetTrainSettings, MotionTrainSettings, TrainSettings
 
 
 class Course(Protocol):
@@ -60,7 +60,7 @@ class Run:
 
     net: nn.Module
     optimiser: torch.optim.Optimizer
-    settings: TrainSettings | MotionTrainSettings | DatasetTrainSettings
+    settings: BaseModel
     split: dict[str, list[str]]
     commit: str
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from livespot.config import DecodeSettings, load
 from livespot.errors import SettingsError
+from livespot.nets.joint import JointSettings
 from livespot.nets.motion import MotionNetSettings
 from livespot.nets.yap2022 import Yap2022Settings
 from livespot.records import MAX_FPS, MAX_PAUSE_S, ClipSpec
@@ -15,7 +16,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Network = Literal["yap2022", "light", "motion"]
+Network = Literal["yap2022", "light", "motion", "joint"]
 
 
 class _Settings(BaseModel):
@@ -76,17 +77,10 @@ class PastingSettings(_Settings):
     unlabelled_weight: Share
 
 
-class MotionTrainSettings(_Settings):
-    """Training of the network on regional motion."""
+class LearningSettings(_Settings):
+    """How a network learns whose best step is the one that spots most."""
 
-    network: Literal["motion"]
     seed: int = Field(ge=0)
-    validation_faces: Annotated[int, Field(ge=2)]
-    net: MotionNetSettings
-    recordings: RecordingSettings
-    pasting: PastingSettings
-    sequences_per_step: Count
-    judged_s: Positive
     steps: Count
     warmup_steps: Count
     learning_rate: Positive
@@ -96,6 +90,47 @@ class MotionTrainSettings(_Settings):
     validate_every: Count
     patience: Count
     checkpoint_every_s: Positive
+
+
+class MotionTrainSettings(LearningSettings):
+    """Training of the network on regional motion."""
+
+    network: Literal["motion"]
+    validation_faces: Annotated[int, Field(ge=2)]
+    net: MotionNetSettings
+    recordings: RecordingSettings
+    pasting: PastingSettings
+    sequences_per_step: Count
+    judged_s: Positive
+
+
+class SeenSettings(RecordingSettings):
+    """What is performed and seen by the networks that are joined."""
+
+    networks: str
+    """Digest of both checkpoints: what other networks saw is nothing to these."""
+
+
+class JointTrainSettings(LearningSettings):
+    """Training of what joins a light network and one on motion."""
+
+    network: Literal["joint"]
+    light: str
+    motion: str
+    """Paths of their checkpoints."""
+    net: JointSettings
+    recordings: RecordingSettings
+    samples_per_step: Annotated[int, Field(ge=2)]
+
+
+class JointRunSettings(JointTrainSettings):
+    """With what the checkpoints told: enough to build the network without them."""
+
+    networks: str
+    """Digest of both."""
+    motion_net: MotionNetSettings
+    members: Count
+    """Of the network on motion."""
 
 
 class DistanceSettings(_Settings):
@@ -209,7 +244,7 @@ class DatasetTrainSettings(_Settings):
         return self.epochs * self.steps_per_epoch
 
 
-SomeSettings = TypeVar("SomeSettings", TrainSettings, MotionTrainSettings, DatasetTrainSettings)
+SomeSettings = TypeVar("SomeSettings", TrainSettings, MotionTrainSettings, JointTrainSettings, DatasetTrainSettings)
 
 
 def network_of(path: Path) -> Network:

@@ -51,7 +51,11 @@ def validate(net: PairNetwork, samples: Sequence[Batch]) -> dict[str, float]:
 
 def validate_events(net: MotionNet, takes: Sequence[Take], folder: Path) -> dict[str, float]:
     """Event F1 of the whole decoder with the thresholds that suit it best; false alarms where nothing shows."""
-    expressive, neutral = (judged(net, of_kind(kind, takes), folder) for kind in PERFORMED)
+    return event_figures(*(judged(net, of_kind(kind, takes), folder) for kind in PERFORMED))
+
+
+def event_figures(expressive: Sequence[Video], neutral: Sequence[Video]) -> dict[str, float]:
+    """The same of videos that were judged, with expressions and without."""
     calibration = choose([*expressive, *neutral], FEW_THRESHOLDS, (PROVISIONAL.cutoff_hz,), rounds=1)
     found, alarms = counts([*expressive, *neutral], calibration), overall(counts(neutral, calibration))
     minutes = sum(video.seconds for video in neutral) / 60

@@ -32,6 +32,7 @@ from livespot.evaluation.labels import read_labels
 from livespot.publish import Publisher, schema
 from livespot.synth.videos import Order, Videos
 from livespot.tables import COLUMNS
+from tests import films
 from tests.films import BLANK, write_video
 from tests.infer.engines import CLIP, MOTION_METADATA, write_engine
 from tests.publish.examples import CLOSE
@@ -277,6 +278,25 @@ def test_spot_writes_a_table_a_timeline_and_a_video_and_prints_nothing_but_json(
     assert seen.get(cv2.CAP_PROP_FRAME_COUNT) == 120
     seen.release()
     assert "1 event in 4.0 s, 120 frames, 120 with a face" in done.err
+
+
+@pytest.mark.parametrize("film", ["video", "micro_video"])
+def test_a_file_that_plays_in_real_time_is_told_the_events_that_spot_finds(
+    tmp_path: Path, request: pytest.FixtureRequest, film: str
+) -> None:
+    path = request.getfixturevalue(film)
+    played = livespot(
+        tmp_path, "run", "-s", path, "--realtime", "--json", "--endpoint", FREE_PORT, *NEVER_TOO_SLOW
+    )  # fmt: skip
+    told = objects(played.out)
+    closed = [message for message in told if message.get("phase") == "close"]
+    [spotted] = objects(livespot(tmp_path, "spot", path, "--json").out)
+    assert [(one["type"], one["onset_frame"], one["apex_frame"]) for one in closed] == [
+        (spotted["type"], spotted["onset"], spotted["apex"])
+    ]
+    assert closed[0]["offset_frame"] == spotted["offset"]
+    spent_s = told[-1]["monotonic_s"] - told[0]["monotonic_s"]
+    assert spent_s > 119 / films.FPS, "it was played at its own speed"
 
 
 def test_ctrl_c_ends_spotting_and_what_was_found_is_written(tmp_path: Path, engine: str) -> None:

@@ -34,7 +34,7 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source | 
         return Camera(int(webcam[1]) if webcam[1] else uri, name, capture, settings)
     _check_not_asked(settings, "size", "pixel_format")
     if _is_folder(uri):
-        return _upright(ImageFolder(Path(uri), name, settings.fps or FOLDER_FPS), settings)
+        return _upright(ImageFolder(Path(uri), name, settings.fps or FOLDER_FPS, capture.realtime), settings)
     _check_not_asked(settings, "fps")
     if uri.startswith("demo://"):
         return _upright(VirtualCamera.from_uri(uri, name), settings)
@@ -42,7 +42,7 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source | 
         return Camera(filled(uri), name, capture, settings)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
     if scheme is None:
-        return _upright(VideoFile(Path(uri), name), settings)
+        return _upright(VideoFile(Path(uri), name, paced=capture.realtime), settings)
     if scheme[1].lower() in STREAMS:
         return _stream(filled(uri), name, capture, settings)
     raise SourceError(
@@ -73,7 +73,7 @@ def _check_not_asked(settings: SourceSettings, *keys: str) -> None:
 
 def open_recording(settings: SourceSettings, capture: CaptureSettings) -> Source:
     """The same for what has an end. Raises SettingsError for a camera or a stream."""
-    source = open_source(settings, capture)
+    source = open_source(settings, capture.model_copy(update={"realtime": False}))
     if isinstance(source, Camera) or source.live:
         raise SettingsError(
             f"{source.name} is live and has no end: watch it with `livespot run --source`, "

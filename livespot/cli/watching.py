@@ -51,6 +51,7 @@ commands = typer.Typer()
         "livespot run -s rtsp://10.0.0.7/main -s rtsp://10.0.0.8/main",
         "livespot run --source 0 --record recordings",
         "livespot run --source 0 --method motion",
+        "livespot run --source interview.mp4 --realtime",
         "livespot run --source 0 --metrics 127.0.0.1:9464",
         "livespot run --config configs/live.yaml --json",
     )
@@ -70,6 +71,9 @@ def run(
     scores: Annotated[bool, typer.Option("--scores", help="Publish the scores of every frame as well.")] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let other machines connect without a key.")] = False,
     record: RecordOption = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Files play at their own speed, as if they were cameras.")
+    ] = False,
     show: Annotated[bool, typer.Option("--show", help="A window with face, crop, scores and events.")] = False,
     duration: Annotated[float | None, typer.Option(min=0, help="End after so many seconds.")] = None,
     as_json: JsonOption = False,
@@ -87,6 +91,7 @@ def run(
         "metrics.endpoint": metrics,
         "metrics.insecure": insecure or None,
         "record.folder": record,
+        "capture.realtime": realtime or None,
     }
     chosen = chosen_settings(config_file, flags, settings)
     if not chosen.sources:

@@ -109,6 +109,14 @@ def test_a_camera_is_no_recording(tmp_path: Path) -> None:
             open_recording(SourceSettings(uri=uri), CAPTURE)
 
 
+def test_files_and_folders_play_at_their_own_speed_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    asked = CAPTURE.model_copy(update={"realtime": True})
+    for uri in (str(tmp_path), "face.mp4"):
+        source = SourceSettings(uri=uri)
+        assert (open_source(source, CAPTURE).live, open_source(source, asked).live) == (False, True)
+        assert not open_recording(source, asked).live
+
+
 def test_an_unknown_kind_of_address_is_refused_without_its_password() -> None:
     with pytest.raises(SourceError, match=r"rtmp://.*expected.*rtsp://") as raised:
         opened("rtmp://me:secret@server/live")

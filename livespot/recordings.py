@@ -4,6 +4,7 @@ Rows of events are those of `tables`, one for each event as it was told last, wi
 rows of the other kinds are the messages themselves, without what all messages share.
 """
 
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -101,7 +102,8 @@ def instant(text: str) -> Instant:
     Raises SettingsError.
     """
     try:
-        return float(text)
+        if math.isfinite(seconds := float(text)):
+            return seconds
     except ValueError:
         pass
     try:

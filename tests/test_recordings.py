@@ -90,8 +90,9 @@ def test_times_are_given_in_utc_or_seconds() -> None:
     assert instant("2027-01-15T08:00") == "2027-01-15T08:00:00.000000Z"
     assert instant("2027-01-15T08:00:00.5Z".replace(".5", ".500000")) == "2027-01-15T08:00:00.500000Z"
     assert instant("2027-01-15T09:00+01:00") == "2027-01-15T08:00:00.000000Z"
-    with pytest.raises(LivespotError, match=r"noon is no time: give 2027"):
-        instant("noon")
+    for nothing in ("noon", "nan", "inf"):
+        with pytest.raises(LivespotError, match=rf"{nothing} is no time: give 2027"):
+            instant(nothing)
 
 
 def test_recordings_are_found_in_a_folder_by_time(tmp_path: Path) -> None:

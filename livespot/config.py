@@ -83,8 +83,8 @@ class CaptureSettings(_Model):
     tls_ca_file: Annotated[Path, AfterValidator(Path.absolute)] | None = None
     """Certificates that vouch for cameras, PEM, or a camera's own; left out, those that this system trusts."""
     realtime: bool = False
-    """Files and folders of images play at their own speed, as if they were cameras: live, with frames dropped where the
-    rest is too slow."""
+    """Recordings play at their own speed, as if they were cameras: live, with frames dropped where the rest is too
+    slow. `spot` goes as fast as it can all the same."""
     live_queue_frames: int = Field(default=64, ge=2, le=4096)
     """A live source never waits: when this many frames wait, all of them are dropped and counted."""
     staleness_s: Positive = 0.5

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from livespot.capture.opencv import VideoFile
+from livespot.capture.passing import Paced
 from livespot.config import InferSettings, MetricsSettings, Settings
 from livespot.errors import SettingsError
 from livespot.live import serve
@@ -87,9 +88,13 @@ def test_sources_are_known_in_their_order_before_anything_is_told_of_them() -> N
     assert run.sources["a"].state_s < PATIENCE_S
 
 
+def _looped(video: Path, name: str) -> Paced:
+    return Paced(VideoFile(video, name, loop=True))
+
+
 def test_a_process_that_hangs_is_noticed_though_the_others_go_on(engine: str, video: Path) -> None:
     settings = Settings(method="network", infer=InferSettings(model=engine, engine="onnx"))
-    makes = [partial(VideoFile, video, name, loop=True, paced=True) for name in ("one", "other")]
+    makes = [partial(_looped, video, name) for name in ("one", "other")]
     with Publisher(FREE_PORT) as publisher, Shards(settings, makes, 2) as shards:
         meter, began_s = Meter.of(["one", "other"], time.monotonic()), time.monotonic()
         stopped: int | None = None

@@ -26,6 +26,7 @@ from livespot.bench.motion import TVL1_PX, flow_prices_ms, measure_errors
 from livespot.bench.receiving import receiver
 from livespot.buffer import ClipBuffer
 from livespot.capture.opencv import VideoFile
+from livespot.capture.passing import Paced
 from livespot.capture.source import Source
 from livespot.capture.virtual import VirtualCamera
 from livespot.config import Settings
@@ -227,7 +228,7 @@ def _throughput(path: Path, settings: Settings, scorer: Scorer) -> float:
 def _latency(path: Path, settings: Settings, scorer: Scorer) -> tuple[dict[str, float], dict[str, float]]:
     """Milliseconds from the arrival of a frame until all it led to was published, and until a subscriber in another
     process had received its scores, at the clip's own pace. Raises SourceError where none was."""
-    source = VideoFile(path, "bench", loop=True, paced=True)
+    source = Paced(VideoFile(path, "bench", loop=True))
     arrived_s: dict[int, float] = {}
     with Publisher("tcp://127.0.0.1:*") as publisher, receiver(publisher) as other:
         with Pipeline(settings, [source], scorer) as pipeline:

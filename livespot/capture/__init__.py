@@ -8,6 +8,7 @@ from livespot.capture.folder import FOLDER_FPS, ImageFolder
 from livespot.capture.network import check_readable, network_stream
 from livespot.capture.opencv import VideoFile
 from livespot.capture.orientation import Oriented
+from livespot.capture.passing import Paced
 from livespot.capture.secrets import filled
 from livespot.capture.source import GSTREAMER, WEBCAM, Source, redact, source_name, unique_names
 from livespot.capture.virtual import VirtualCamera
@@ -34,15 +35,15 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source | 
         return Camera(int(webcam[1]) if webcam[1] else uri, name, capture, settings)
     _check_not_asked(settings, "size", "pixel_format")
     if _is_folder(uri):
-        return _upright(ImageFolder(Path(uri), name, settings.fps or FOLDER_FPS, capture.realtime), settings)
+        return _played(ImageFolder(Path(uri), name, settings.fps or FOLDER_FPS), capture, settings)
     _check_not_asked(settings, "fps")
     if uri.startswith("demo://"):
-        return _upright(VirtualCamera.from_uri(uri, name), settings)
+        return _played(VirtualCamera.from_uri(uri, name), capture, settings)
     if uri.startswith(GSTREAMER):
         return Camera(filled(uri), name, capture, settings)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", uri)
     if scheme is None:
-        return _upright(VideoFile(Path(uri), name, paced=capture.realtime), settings)
+        return _played(VideoFile(Path(uri), name), capture, settings)
     if scheme[1].lower() in STREAMS:
         return _stream(filled(uri), name, capture, settings)
     raise SourceError(
@@ -54,12 +55,14 @@ def open_source(settings: SourceSettings, capture: CaptureSettings) -> Source | 
 def _stream(url: str, name: str, capture: CaptureSettings, wanted: PictureSettings) -> Source | Camera:
     check_readable(url, capture)
     if RECORDING.search(url):
-        return _upright(network_stream(url, name, capture), wanted)
+        return _played(network_stream(url, name, capture), capture, wanted)
     return Camera(url, name, capture, wanted)
 
 
-def _upright(source: Source, wanted: PictureSettings) -> Source:
-    return Oriented(source, wanted) if wanted.rotate or wanted.mirror else source
+def _played(source: Source, capture: CaptureSettings, wanted: PictureSettings) -> Source:
+    """Upright, and at its own speed where that is asked for."""
+    upright = Oriented(source, wanted) if wanted.rotate or wanted.mirror else source
+    return Paced(upright) if capture.realtime and not upright.live else upright
 
 
 def _check_not_asked(settings: SourceSettings, *keys: str) -> None:

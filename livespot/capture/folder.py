@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from livespot.capture.source import in_real_time, printable
+from livespot.capture.source import printable
 from livespot.errors import SourceError
 from livespot.records import Frame
 
@@ -24,12 +24,12 @@ class ImageFolder:
     """Every image of a folder in natural order, 2 before 10, at a constant frame rate.
 
     An image that cannot be read is skipped: the index jumps, and the note tells. Grey and deeper pictures become
-    BGR uint8. Sizes may differ. `paced` shows them at that rate as if they came from a camera.
+    BGR uint8. Sizes may differ.
     """
 
-    def __init__(self, folder: Path, name: str, fps: float = FOLDER_FPS, paced: bool = False) -> None:
+    def __init__(self, folder: Path, name: str, fps: float = FOLDER_FPS) -> None:
         self.name = name
-        self.live = paced
+        self.live = False
         self.fps: float | None = fps
         self.frame_count: int | None = None
         self.note = ""
@@ -58,9 +58,6 @@ class ImageFolder:
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames in order. Raises SourceError where not one image can be read."""
-        return in_real_time(self._frames()) if self.live else self._frames()
-
-    def _frames(self) -> Iterator[Frame]:
         unreadable: list[str] = []
         for index, path in enumerate(self._paths):
             image = _image_of(path)

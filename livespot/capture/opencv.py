@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from livespot.capture.source import Picture, in_real_time, redact
+from livespot.capture.source import Picture, redact
 from livespot.capture.timeline import Timeline
 from livespot.capture.trouble import head_of, why_no_camera, why_no_stream, why_no_video
 from livespot.config import CaptureSettings, PictureSettings
@@ -73,13 +73,12 @@ class _Capturing:
 class VideoFile(_Capturing):
     """A video file: every frame, however long the consumer takes.
 
-    `loop` starts it over for ever: time and index go on, the epoch rises by one each turn. `paced` plays it at its
-    own speed as if it were a camera, so that it is live.
+    `loop` starts it over for ever: time and index go on, the epoch rises by one each turn.
     """
 
-    def __init__(self, path: Path, name: str, loop: bool = False, paced: bool = False) -> None:
+    def __init__(self, path: Path, name: str, loop: bool = False) -> None:
         self.name = name
-        self.live = paced
+        self.live = False
         self.fps: float | None = None
         self.frame_count: int | None = None
         self.note = ""
@@ -97,9 +96,6 @@ class VideoFile(_Capturing):
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames until the file ends. Raises SourceError where none can be decoded, or more than `MAX_FPS` come."""
-        return in_real_time(self._frames()) if self.live else self._frames()
-
-    def _frames(self) -> Iterator[Frame]:
         interval_s = 1 / (self.fps or FPS_OTHERWISE)
         timeline = Timeline(interval_s)
         index = 0

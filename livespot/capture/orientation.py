@@ -1,13 +1,13 @@
 """Pictures of cameras that hang upside down, stand on their side, or look into a mirror."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from types import TracebackType
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from livespot.capture.passing import Passing
 from livespot.capture.source import Source
 from livespot.config import PictureSettings
 from livespot.records import Frame
@@ -21,30 +21,14 @@ def oriented(image: NDArray[np.uint8], wanted: PictureSettings) -> NDArray[np.ui
     return np.asarray(cv2.flip(turned, 1) if wanted.mirror else turned, np.uint8)
 
 
-class Oriented:
-    """A source whose pictures are turned or mirrored; all else is its own."""
+class Oriented(Passing):
+    """A source whose pictures are turned or mirrored."""
 
     def __init__(self, source: Source, wanted: PictureSettings) -> None:
-        self.name = source.name
-        self.live = source.live
-        self.fps = source.fps
-        self.frame_count = source.frame_count
-        self.note = ""
-        self._source = source
+        super().__init__(source)
         self._wanted = wanted
 
-    def __enter__(self) -> "Oriented":
-        self._source.__enter__()
-        self.fps, self.frame_count = self._source.fps, self._source.frame_count
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._source.__exit__(kind, error, trace)
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Frames as the source gives them, upright."""
-        for frame in self._source:
+    def passed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Each upright."""
+        for frame in frames:
             yield replace(frame, image=oriented(frame.image, self._wanted))
-        self.note = self._source.note

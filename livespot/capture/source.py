@@ -1,5 +1,6 @@
 """What every source of frames offers, and what sources are called."""
 
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,13 +63,23 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
+LONGEST_WAIT_S = 1.0
+"""Of a recording that is played as if it were a camera, for its next frame."""
+
+
 def in_real_time(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """The same frames at the times they show, counted from the first: a recording that behaves like a camera."""
-    started_s = None
+    """The same frames at the times they show, counted from the first: a recording that behaves like a camera.
+
+    Where it stalls, or has a hole, for longer than `LONGEST_WAIT_S`, time is counted anew: neither comes a burst of old
+    frames after it, nor does anybody wait for long.
+    """
+    started_s = -math.inf
     for frame in frames:
-        if started_s is None:
-            started_s = time.monotonic() - frame.t_s
-        time.sleep(max(0.0, started_s + frame.t_s - time.monotonic()))
+        ahead_s = started_s + frame.t_s - time.monotonic()
+        if abs(ahead_s) > LONGEST_WAIT_S:
+            waited_s = LONGEST_WAIT_S if 0 < ahead_s < math.inf else 0.0
+            started_s, ahead_s = time.monotonic() + waited_s - frame.t_s, waited_s
+        time.sleep(max(0.0, ahead_s))
         yield replace(frame, arrival_s=time.monotonic())
 
 

@@ -71,6 +71,7 @@ def synth(
     epilog=examples(
         "livespot train configs/train/default.yaml --faces portraits/ --clips clips/ --out runs/default",
         "livespot train configs/train/yap2022.yaml --faces portraits/ --out runs/yap2022",
+        "livespot train configs/train/joint.yaml --faces portraits/ --out runs/joint",
         "livespot train configs/train/samm-lv.yaml --loso --data prepared/ --out runs/samm-lv --jobs 4",
     )
 )
@@ -93,7 +94,7 @@ def train(
 ) -> None:
     """Train a network on expressions put into portraits, or on a labelled dataset. Needs the train extra.
 
-    The network on motion first records portraits that perform, which takes longer than its training. Kill it whenever
+    Those on motion, default.yaml and joint.yaml, first record portraits that perform, which takes longer than training. Kill it whenever
     you like: the same command goes on where it was. Curves: tensorboard --logdir runs
 
     With --loso every subject is scored once by a network that never saw it; epoch and threshold come from the others.
@@ -167,8 +168,8 @@ def export(
     """Turn a checkpoint into an engine, compared with PyTorch before it is written. Needs the train extra.
 
     Without --faces the engine gets thresholds of 0.5. With them it is calibrated on videos of one half of the unseen
-    faces and scored on the other half, which takes some minutes; the figures are stored in the engine. A network on
-    motion finds these videos beside its checkpoint, in recordings/, or records what is missing.
+    faces and scored on the other half, which takes some minutes; the figures are stored in the engine. Networks on
+    motion find these videos beside their checkpoint, or record what is missing.
 
     With --video the engine and PyTorch both spot that video: how far scores are apart, and whether events are the same,
     is told, and stands in NAME.parity.json beside the engine.

@@ -72,7 +72,7 @@ def run(
     insecure: Annotated[bool, typer.Option("--insecure", help="Let other machines connect without a key.")] = False,
     record: RecordOption = None,
     realtime: Annotated[
-        bool, typer.Option("--realtime", help="Files play at their own speed, as if they were cameras.")
+        bool, typer.Option("--realtime", help="Recordings play at their own speed, as if they were cameras.")
     ] = False,
     show: Annotated[bool, typer.Option("--show", help="A window with face, crop, scores and events.")] = False,
     duration: Annotated[float | None, typer.Option(min=0, help="End after so many seconds.")] = None,

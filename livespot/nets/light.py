@@ -65,11 +65,11 @@ class Light(PairNetwork):
 
     def logits(self, features: Tensor) -> Tensor:
         """Judgement (N, 2) before the sigmoid."""
-        judged: Tensor = self.judge(self.gathered(features))
+        judged: Tensor = self.judge(self.embedding(features))
         return judged
 
-    def gathered(self, features: Tensor) -> Tensor:
-        """What is judged by, (N, `width`): all places and pairs of what `measure` gives."""
+    def embedding(self, features: Tensor) -> Tensor:
+        """The embedding that is judged, (N, `width`): all places and pairs of what `measure` gives."""
         apart = torch.relu(features).reshape(-1, self.pairs, *features.shape[1:])
         joined = [join(apart[:, of].flatten(1, 2)) for of, join in zip(STREAMS, self.streams, strict=True)]
         placed = torch.relu(torch.cat(joined, dim=1) + self.place_bias) * self.place_weight

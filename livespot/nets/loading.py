@@ -29,7 +29,8 @@ def _untrained(name: str, settings: dict[str, Any], members: int) -> PairNetwork
     if name == "motion":
         return MotionNet(MotionNetSettings(**settings["net"]), members)
     if name == "joint":
-        motion = MotionNet(MotionNetSettings(**settings["motion_net"]), settings["members"])
+        streams = settings["streams"]
+        motion = MotionNet(MotionNetSettings(**streams["motion_net"]), streams["members"])
         return Joint(Light(), motion, JointSettings(**settings["net"]))
     if "distances" in settings:  # of a labelled dataset, at whose frame rate references are counted
         distances = settings["distances"]

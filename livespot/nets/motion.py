@@ -113,10 +113,10 @@ class MotionNet(nn.Module):
 
     def forward(self, window: Tensor) -> Tensor:
         """Probabilities (N, 2) at the end of windows (N, 85, cells)."""
-        return torch.sigmoid(self.logits(self.gathered(window)))
+        return torch.sigmoid(self.logits(self.embedding(window)))
 
-    def gathered(self, window: Tensor) -> Tensor:
-        """What is judged by at the end of windows (N, 85, cells): (N, `width`)."""
+    def embedding(self, window: Tensor) -> Tensor:
+        """The embedding that is judged at the end of windows (N, 85, cells): (N, `width`)."""
         moving = _moving(window)
         step = self.settings.dilations[0]
         moments = self._reach // step + 1
@@ -137,9 +137,9 @@ class MotionNet(nn.Module):
         trust = self.trust(functional.avg_pool1d(noise, NOISE_CELLS, step))
         return self._read(answers, trust, strides(self.settings))[:, :, -1]
 
-    def logits(self, gathered: Tensor) -> Tensor:
-        """Judgement (N, 2) before the sigmoid, of what `gathered` gives."""
-        return self._judged(gathered[:, :, None])[:, :, 0]
+    def logits(self, embedding: Tensor) -> Tensor:
+        """Judgement (N, 2) before the sigmoid, of an embedding."""
+        return self._judged(embedding[:, :, None])[:, :, 0]
 
     def _read(self, answers: list[Tensor], trust: Tensor, reads: list[tuple[int, int]]) -> Tensor:
         shortest = min(map(_length, (*answers, trust)))

@@ -1,9 +1,9 @@
 """Thresholds and cut-off of a trained network, and how well it then spots: on faces it was never trained on.
 
-Networks on frames watch videos of a virtual camera through the live path, frame by frame; networks on motion are shown
-the recordings of performing portraits that their training kept aside. One half of the unseen faces chooses the
-calibration, also on videos without expressions, since life is mostly calm; the other half is only scored. Everything is
-synthetic: figures on real faces will be lower.
+Networks on frames watch videos of a virtual camera through the live path, frame by frame; those on motion, and joint
+ones, are shown what was recorded of the performing portraits that their training kept aside. One half of the unseen
+faces chooses the calibration, also on videos without expressions, since life is mostly calm; the other half is only
+scored. Everything is synthetic: figures on real faces will be lower.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +21,15 @@ from livespot.files import PICTURES, files_in
 from livespot.infer import Scorer
 from livespot.infer.onnx import OnnxScorer
 from livespot.nets.checkpoint import Checkpoint
-from livespot.nets.joint import Joint
 from livespot.nets.loading import network, network_name
 from livespot.nets.motion import MotionNet
 from livespot.pipeline import Pipeline
 from livespot.training import joint_loop
 from livespot.training.events import Video, choose, figures
-from livespot.training.motion_loop import RECORDERS, validation_takes
-from livespot.training.recordings import PERFORMED, by_stem, halves, of_kind, record
-from livespot.training.settings import JointRunSettings, MotionTrainSettings, RecordingSettings
+from livespot.training.motion_loop import RECORDERS
+from livespot.training.recordings import PERFORMED, Take, by_stem, halves, of_kind, record, validation_takes
+from livespot.training.seeing import load_joint
+from livespot.training.settings import JointRunSettings, MotionTrainSettings
 from livespot.training.validation import judged
 
 FPS = 30.0
@@ -73,39 +73,32 @@ def calibrate(checkpoint: Path, faces: Path, onnx_path: Path, half: bool = False
 def _recordings(checkpoint: Path, kept: Checkpoint, portraits: Sequence[Path]) -> Watched:
     """The recordings lie beside the checkpoint; what is missing is recorded now."""
     settings, folder = MotionTrainSettings.model_validate(kept.settings), checkpoint.parent / "recordings"
-    takes = validation_takes(portraits, settings)
+    takes = validation_takes(portraits, settings.recordings)
     record(takes, folder, settings.recordings, RECORDERS)
     net = network(kept)
     assert isinstance(net, MotionNet)
-    choosing, testing = halves(takes)
-    expressive, neutral = (judged(net, of_kind(kind, testing), folder) for kind in PERFORMED)
-    return Watched(
-        judged(net, choosing, folder), expressive, neutral, _protocol("regional motion", settings.recordings)
-    )
+    return _watched(takes, "regional motion", lambda some: judged(net, some, folder))
 
 
 def _seen(checkpoint: Path, kept: Checkpoint, portraits: Sequence[Path]) -> Watched:
-    """What both streams saw lies beside the checkpoint: without their own checkpoints nothing can be added."""
-    settings, folder = JointRunSettings.model_validate(kept.settings), checkpoint.parent / "seen"
-    choosing, testing = halves(joint_loop.validation_takes(portraits, settings))
-    net = network(kept)
-    assert isinstance(net, Joint)
-    chosen = joint_loop.judged(net, choosing, folder)
-    expressive, neutral = (joint_loop.judged(net, of_kind(kind, testing), folder) for kind in PERFORMED)
-    if not (chosen and expressive and neutral):
-        raise LivespotError(
-            f"{folder} does not hold what was seen of unseen faces: give best.pt in the folder of its run"
-        )
-    return Watched(chosen, expressive, neutral, _protocol("appearance and regional motion", settings.recordings))
+    """The embeddings lie beside the checkpoint; what is missing is recorded now."""
+    streams = JointRunSettings.model_validate(kept.settings).streams
+    takes = validation_takes(portraits, streams.recordings)
+    joint_loop.record_seen(takes, checkpoint, streams)
+    net, folder = load_joint(checkpoint), checkpoint.parent / "seen"
+    return _watched(takes, "appearance and regional motion", lambda some: joint_loop.judged(net, some, folder))
+
+
+def _watched(takes: Sequence[Take], what: str, judge: Callable[[Sequence[Take]], list[Video]]) -> Watched:
+    choosing, testing = halves(takes)
+    expressive, neutral = (judge(of_kind(kind, testing)) for kind in PERFORMED)
+    rates = " ".join(f"{fps:g}" for fps in sorted({take.fps for take in testing}))
+    protocol = f"performing portraits, unseen faces, {what} as recorded live, frames/s {rates}"
+    return Watched(judge(choosing), expressive, neutral, protocol)
 
 
 WATCH: Mapping[str, Callable[[Path, Checkpoint, Sequence[Path]], Watched]] = {"motion": _recordings, "joint": _seen}
 """How networks that are not on frames alone are calibrated."""
-
-
-def _protocol(kept: str, settings: RecordingSettings) -> str:
-    rates = " ".join(f"{fps:g}" for fps in sorted(set(settings.fps)))
-    return f"performing portraits, unseen faces, {kept} as recorded live, frames/s {rates}"
 
 
 def _virtual_videos(checkpoint: Path, _: Checkpoint, portraits: Sequence[Path]) -> Watched:

@@ -1,82 +1,102 @@
-"""Training of the joint network: first what its two streams see of performing portraits, then the loop of `learning`.
+"""Training of the joint network: first the embeddings of performing portraits, then the loop of `learning`.
 
-It learns from portraits that both streams learnt from, and is judged by those that neither did.
+All portraits are of those that neither stream learnt from: on faces that a stream knows it is surer than it will ever
+be again, and what joins them would learn to trust it too far. The portraits that the training on motion kept to choose
+and to test by do so here too, performing the same; others of those that were kept are learnt from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from livespot.errors import LivespotError, SettingsError
 from livespot.files import PICTURES, files_in
-from livespot.nets.checkpoint import commit
+from livespot.nets.checkpoint import Checkpoint, commit
 from livespot.nets.joint import Joint
+from livespot.nets.light import Light
+from livespot.nets.loading import network
+from livespot.nets.motion import MotionNet
 from livespot.training.events import Video
-from livespot.training.learning import UNKNOWN, learn
+from livespot.training.learning import learn
 from livespot.training.losses import moments_loss
 from livespot.training.motion_loop import RECORDERS
-from livespot.training.recordings import PERFORMED, Take, by_stem, halves, of_kind, performances, record
+from livespot.training.recordings import (
+    PERFORMED,
+    Take,
+    by_stem,
+    halves,
+    of_kind,
+    performances,
+    record,
+    validation_takes,
+)
 from livespot.training.runs import Run, make_folder
-from livespot.training.seeing import KeepSeen, Networks, load
-from livespot.training.settings import JointRunSettings, JointTrainSettings, SeenSettings, load_train_settings
+from livespot.training.seeing import KeepSeen, load, load_joint
+from livespot.training.settings import (
+    JointRunSettings,
+    JointTrainSettings,
+    SeenSettings,
+    StreamsSettings,
+    load_train_settings,
+)
 from livespot.training.validation import event_figures
 
 
 def train(config_path: Path, out: Path, faces: Path) -> Path:
     """Train as `config_path` says on portraits of `faces`; returns the checkpoint `out`/best.pt.
 
-    What is seen lies in `out`/seen. Seeing and training go on from what is there.
-    Raises SettingsError where the settings are wrong or differ from those of the run that is to go on, where both
-    streams have no portraits in common, and where `out` can be no folder; LivespotError where a checkpoint cannot be
-    used; SourceError where no portraits are found.
+    The checkpoint holds both streams from the beginning; embeddings lie in `out`/seen. Recording and training go on
+    from what is there. Raises SettingsError where the settings are wrong or differ from those of the run that is to go
+    on, where no portraits are left to learn from, and where `out` can be no folder; LivespotError where a checkpoint
+    cannot be used; SourceError where no portraits are found.
     """
     settings = load_train_settings(config_path, JointTrainSettings)
-    networks = Networks(Path(settings.light), Path(settings.motion))
-    light, motion = networks.load()
-    make_folder(out)
-    path, folder = out / "checkpoint.pt", out / "seen"
-    portraits = by_stem(files_in(faces, PICTURES, "portrait"))
-    split = networks.split(list(portraits))
+    path, portraits = out / "checkpoint.pt", by_stem(files_in(faces, PICTURES, "portrait"))
     torch.manual_seed(settings.seed)
     torch.set_num_threads(1)
-    net = Joint(light, motion, settings.net)
-    told = {"networks": networks.digest, "motion_net": motion.settings, "members": motion.members}
-    of_run = JointRunSettings(**settings.model_dump(), **told)
+    net, streams, split = _begun(path) if path.exists() else _fresh(settings, list(portraits))
+    make_folder(out)
     learnt = [value for value in net.parameters() if value.requires_grad]
     optimiser = torch.optim.AdamW(learnt, settings.learning_rate, weight_decay=settings.weight_decay)
-    run = Run(net, optimiser, of_run, split, commit())
-    first, metrics = run.resume(path) if path.exists() else (0, UNKNOWN)
+    run = Run(net, optimiser, JointRunSettings(**settings.model_dump(), streams=streams), split, commit())
+    if path.exists():
+        first, metrics = run.resume(path)
+    else:
+        first, metrics = 0, {}
+        run.checkpoint(first, metrics).save(path)  # who looks needs the streams
 
-    seen = performances([portraits[name] for name in split["training"]], settings.recordings.faces, settings.recordings)
-    unseen = validation_takes([portraits[name] for name in split["validation"]], of_run)
-    record_seen([*seen, *unseen], folder, networks, of_run)
-    videos = list(load(seen, folder))
-    gathered = torch.from_numpy(np.concatenate([video.gathered for video in videos]))
+    seen = performances(_paths(split["training"], portraits), settings.faces, streams.recordings)
+    unseen = validation_takes(_paths(split["validation"], portraits), streams.recordings)
+    record_seen([*seen, *unseen], path, streams)
+    videos, folder = list(load(seen, out / "seen")), out / "seen"
+    if not videos:
+        raise SettingsError(f"none of the portraits to learn from shows a face: look into {faces}")
+    embeddings = torch.from_numpy(np.concatenate([video.embeddings for video in videos]))
     labels = torch.from_numpy(np.concatenate([video.labels for video in videos]))
+    seconds = np.concatenate([np.full(len(video.frames), 1 / video.fps) for video in videos])
+    chances = seconds / seconds.sum()  # a second is a second, however many frames it has
     watched, _ = halves(unseen)  # the others test what is calibrated in the end
 
     def loss(step: int) -> Tensor:
-        drawn = np.random.default_rng((settings.seed, step)).integers(len(labels), size=settings.samples_per_step)
-        logits = net.train().logits(gathered[drawn])
-        return moments_loss(logits.T[None], labels[drawn][None], torch.ones(1, len(drawn)), settings.positive_weight)
+        rng, size = np.random.default_rng((settings.seed, step)), settings.samples_per_step
+        drawn = rng.choice(len(labels), size, p=chances)
+        logits = net.train().logits(embeddings[drawn])
+        return moments_loss(logits.T[None], labels[drawn][None], torch.ones(1, size), settings.positive_weight)
 
     def validate() -> dict[str, float]:
         return event_figures(*(judged(net, of_kind(kind, watched), folder) for kind in PERFORMED))
 
-    return learn(run, settings, out, first, metrics, loss, validate)
+    return learn(run, settings, out, first, metrics or None, loss, validate)
 
 
-def validation_takes(portraits: Sequence[Path], settings: JointTrainSettings) -> list[Take]:
-    """What is never learnt from."""
-    return performances(portraits, settings.recordings.unseen_faces, settings.recordings)
-
-
-def record_seen(takes: Sequence[Take], folder: Path, networks: Networks, settings: JointRunSettings) -> None:
-    """Into `folder` what is not there yet."""
-    seen = SeenSettings(**settings.recordings.model_dump(), networks=settings.networks)
-    record(takes, folder, seen, RECORDERS, KeepSeen(networks))
+def record_seen(takes: Sequence[Take], checkpoint: Path, streams: StreamsSettings) -> None:
+    """Beside the checkpoint of a joint network what is not there yet."""
+    settings = SeenSettings(**streams.recordings.model_dump(), digest=streams.digest)
+    record(takes, checkpoint.parent / "seen", settings, RECORDERS, KeepSeen(checkpoint))
 
 
 def judged(net: Joint, takes: Sequence[Take], folder: Path) -> list[Video]:
@@ -84,6 +104,69 @@ def judged(net: Joint, takes: Sequence[Take], folder: Path) -> list[Video]:
     net.eval()
     with torch.no_grad():
         return [
-            seen.video(torch.sigmoid(net.logits(torch.from_numpy(seen.gathered))).tolist())
+            seen.video(torch.sigmoid(net.logits(torch.from_numpy(seen.embeddings))).tolist())
             for seen in load(takes, folder)
         ]
+
+
+def _begun(path: Path) -> tuple[Joint, StreamsSettings, dict[str, list[str]]]:
+    kept = Checkpoint.load(path)
+    return load_joint(path), JointRunSettings.model_validate(kept.settings).streams, kept.split
+
+
+def _fresh(settings: JointTrainSettings, names: Sequence[str]) -> tuple[Joint, StreamsSettings, dict[str, list[str]]]:
+    """Of the checkpoints that the settings name. Raises LivespotError where they cannot be joined."""
+    paths = Path(settings.light), Path(settings.motion)
+    of_light, of_motion = (Checkpoint.load(path) for path in paths)
+    light, motion = network(of_light), network(of_motion)
+    if not isinstance(light, Light):
+        raise LivespotError(f"{settings.light} is no training of configs/train/light.yaml: give one as light")
+    if not isinstance(motion, MotionNet):
+        raise LivespotError(f"{settings.motion} is no training of configs/train/default.yaml: give one as motion")
+    if of_light.step < of_light.settings["steps"]:
+        raise LivespotError(
+            f"{settings.light} is of step {of_light.step} of {of_light.settings['steps']}: let its training end first"
+        )
+    try:
+        net = Joint(light, motion, settings.net)
+    except ValueError as error:
+        raise LivespotError(f"{settings.light} and {settings.motion} cannot be joined: {error}") from None
+    streams = StreamsSettings(
+        digest=sha256(b"".join(sha256(path.read_bytes()).digest() for path in paths)).hexdigest(),
+        light_trained=_trained(of_light),
+        motion_trained=_trained(of_motion),
+        motion_net=motion.settings,
+        members=motion.members,
+        recordings=of_motion.settings["recordings"],
+    )
+    return net, streams, _split(settings, (of_light, of_motion), names, streams)
+
+
+def _trained(kept: Checkpoint) -> dict[str, str | int | list[int]]:
+    return {"commit": kept.commit, "step": kept.step, "seed": kept.seeds or int(kept.settings["seed"])}
+
+
+def _split(
+    settings: JointTrainSettings, kept: Sequence[Checkpoint], names: Sequence[str], streams: StreamsSettings
+) -> dict[str, list[str]]:
+    """Portraits that performed for the validation of motion, and others that both kept for theirs."""
+    unseen = [name for name in names if all(name in one.split.get("validation", ()) for one in kept)]
+    watched = {take.path.stem for take in validation_takes([Path(name) for name in unseen], streams.recordings)}
+    split = {
+        "training": [name for name in unseen if name not in watched],
+        "validation": [name for name in unseen if name in watched],
+    }
+    if not all(split.values()):
+        raise SettingsError(
+            f"of {len(names)} portraits {settings.light} and {settings.motion} both kept {len(unseen)} for validation, "
+            f"of which {len(watched)} perform for it; expected some, and some besides to learn from: give the folder "
+            "that both were trained on"
+        )
+    return split
+
+
+def _paths(names: Sequence[str], portraits: Mapping[str, Path]) -> list[Path]:
+    """Raises SettingsError where one is missing."""
+    if strange := [name for name in names if name not in portraits]:
+        raise SettingsError(f"--faces has no portrait {strange[0]}: give the folder that the run began with")
+    return [portraits[name] for name in names]

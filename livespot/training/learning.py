@@ -25,17 +25,24 @@ def learn(
     settings: LearningSettings,
     out: Path,
     first: int,
-    known: Mapping[str, float],
+    known: Mapping[str, float] | None,
     loss: Callable[[int], Tensor],
     validate: Callable[[], dict[str, float]],
 ) -> Path:
     """Go on from step `first`, of which the figures `known` are, to the end; returns the checkpoint `out`/best.pt.
 
+    Without known figures the run is validated as it begins: what has learnt nothing may be the best.
     `loss` is of a step by its number, `validate` tells "f1" among other figures. Progress goes to the screen, to
     `out`/metrics.jsonl and, for TensorBoard, to `out`/curves.
     """
-    metrics, saved_s = dict(known), time.monotonic()
+    metrics, saved_s = dict(UNKNOWN if known is None else known), time.monotonic()
     with Log(out, first, settings.steps) as log:
+        if known is None:
+            begun = validate()
+            log.tell(first, begun)
+            metrics |= {**begun, "best_f1": begun["f1"], "best_step": float(first)}
+            for name in ("best.pt", "checkpoint.pt"):
+                run.checkpoint(first, metrics).save(out / name)
         for step in range(first, settings.steps):
             if step - metrics["best_step"] >= settings.patience * settings.validate_every:
                 break

@@ -20,7 +20,7 @@ from livespot.training import pasting
 from livespot.training.learning import UNKNOWN, learn
 from livespot.training.losses import moments_loss
 from livespot.training.pasting import Material, material
-from livespot.training.recordings import Take, by_stem, halves, performances, record
+from livespot.training.recordings import Take, by_stem, halves, performances, record, validation_takes
 from livespot.training.runs import Run, make_folder, split_faces
 from livespot.training.settings import MotionTrainSettings, load_train_settings
 from livespot.training.validation import validate_events
@@ -53,7 +53,7 @@ def train(config_path: Path, out: Path, faces: Path, clips: Path | None = None) 
     first, metrics = run.resume(path) if path.exists() else (0, UNKNOWN)
 
     seen = training_takes([portraits[name] for name in split["training"]], list(videos.values()), settings)
-    unseen = validation_takes([portraits[name] for name in split["validation"]], settings)
+    unseen = validation_takes([portraits[name] for name in split["validation"]], settings.recordings)
     record([*seen, *unseen], recordings, settings.recordings, RECORDERS)
     examples = _examples(seen, recordings, net, settings, first)
     watched, _ = halves(unseen)  # the others test what is calibrated in the end
@@ -70,11 +70,6 @@ def training_takes(portraits: Sequence[Path], clips: Sequence[Path], settings: M
     """What is learnt from: clips, how every portrait answers to the units, and some that perform."""
     shown = performances(portraits, settings.recordings.faces, settings.recordings)
     return [*(Take("clip", path) for path in clips), *(Take("response", path) for path in portraits), *shown]
-
-
-def validation_takes(portraits: Sequence[Path], settings: MotionTrainSettings) -> list[Take]:
-    """What is never learnt from."""
-    return performances(portraits, settings.recordings.unseen_faces, settings.recordings)
 
 
 class _Pasted(Dataset[pasting.Example]):

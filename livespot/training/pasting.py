@@ -23,7 +23,7 @@ from livespot.motion.window import channels
 from livespot.records import ShapesInRepr
 from livespot.synth.draws import log_uniform, pick
 from livespot.synth.script import NAMES, Expressions, Movement, Peaks, Recipe
-from livespot.training.recordings import Kind, Recording, Response, Take, load, load_response
+from livespot.training.recordings import Kind, Recording, Response, Take, labels_at, load, load_response, mark
 from livespot.training.settings import PastingSettings
 
 Array: TypeAlias = NDArray[np.float32]
@@ -94,10 +94,7 @@ def base(recording: Recording, kind: Kind) -> Base:
     """A recording with its truth cell by cell."""
     paths = channels(recording.cells)
     times_s = recording.begin_s + (np.arange(len(paths)) + 0.5) / GRID_HZ
-    labels = np.zeros((len(paths), 2), np.float32)
-    for expression in recording.truth:
-        label(labels, times_s, expression)
-    return Base(paths, labels, kind)
+    return Base(paths, labels_at(times_s, recording.truth), kind)
 
 
 def batch(step: int, size: int, length: int, of: Material, settings: PastingSettings, seed: int) -> Example:
@@ -136,7 +133,7 @@ def pasted(rng: np.random.Generator, into: Example, response: Response, settings
             continue
         moved_iod = _as_measured(rng, displacement_iod(movements, times_s[first:beyond], response), settings)
         paths[first:beyond, MOVED] += moved_iod.reshape(-1, 2 * COUNT)
-        label(labels, times_s, expression)
+        mark(labels, times_s, expression)
         weights[max(first - SURE_CELLS, 0) : beyond + SURE_CELLS] = 1
     return Example(paths, labels, weights)
 
@@ -246,9 +243,3 @@ def _told(paths: Array, times: float) -> Array:
     told = paths.copy()
     told[:, NOISE] *= np.float32(times)
     return told
-
-
-def label(labels: Array, times_s: NDArray[np.float64], expression: Expression) -> None:
-    """Write into labels (T, 2) that an expression shows at those of the times (T,) that lie in it."""
-    shows = (times_s >= expression.onset_s) & (times_s < expression.offset_s)
-    labels[shows, 0 if expression.type == "micro" else 1] = 1

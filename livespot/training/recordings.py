@@ -152,6 +152,11 @@ def performances(portraits: Sequence[Path], count: int, settings: RecordingSetti
     return takes
 
 
+def validation_takes(portraits: Sequence[Path], settings: RecordingSettings) -> list[Take]:
+    """What is never learnt from, of the portraits that are kept for validation."""
+    return performances(portraits, settings.unseen_faces, settings)
+
+
 def of_kind(kind: Kind, takes: Sequence[Take]) -> list[Take]:
     """Those of one kind."""
     return [take for take in takes if take.kind == kind]
@@ -204,10 +209,13 @@ def _claim(folder: Path, settings: RecordingSettings) -> None:
     shown = {name: value for name, value in settings.model_dump(mode="json").items() if "faces" not in name}
     note = folder / "settings.json"
     folder.mkdir(parents=True, exist_ok=True)
-    if note.exists() and json.loads(note.read_text(encoding="utf-8")) != shown:
-        raise SettingsError(f"{folder} holds recordings made under other settings: give another --out, or delete it")
-    with replacing(note) as part:
-        part.write_text(json.dumps(shown), encoding="utf-8")
+    if not note.exists():
+        with replacing(note) as part:
+            part.write_text(json.dumps(shown), encoding="utf-8")
+    elif json.loads(note.read_text(encoding="utf-8")) != shown:
+        raise SettingsError(
+            f"{folder} holds what was recorded under other settings or by other networks: give another --out, or delete it"
+        )
 
 
 class _Recorder(Dataset[tuple[int, str]]):
@@ -286,6 +294,20 @@ def load(path: Path) -> list[Recording]:
         return [
             Recording(kept[f"cells_{place}"], float(begin_s), truth) for place, begin_s in enumerate(kept["begin_s"])
         ]
+
+
+def labels_at(times_s: NDArray[np.float64], truth: Sequence[Expression]) -> NDArray[np.float32]:
+    """(T, 2): 1 where a micro-, a macro-expression shows at the times (T,)."""
+    labels = np.zeros((len(times_s), 2), np.float32)
+    for expression in truth:
+        mark(labels, times_s, expression)
+    return labels
+
+
+def mark(labels: NDArray[np.float32], times_s: NDArray[np.float64], expression: Expression) -> None:
+    """Write into labels (T, 2) that an expression shows at those of the times (T,) that lie in it."""
+    shows = (times_s >= expression.onset_s) & (times_s < expression.offset_s)
+    labels[shows, 0 if expression.type == "micro" else 1] = 1
 
 
 def truth_arrays(truth: Sequence[Expression]) -> dict[str, NDArray[np.generic]]:

@@ -85,7 +85,7 @@ class Run:
         kept = Checkpoint.load(path)
         if kept.settings != self.settings.model_dump() or kept.split != self.split:
             raise SettingsError(
-                f"{path} belongs to a run with other settings or faces: give another --out, or delete it"
+                f"{path} belongs to a run with other settings, networks or faces: give another --out, or delete it"
             )
         self.net.load_state_dict(kept.weights)
         self.optimiser.load_state_dict(kept.optimiser)

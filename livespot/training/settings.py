@@ -104,13 +104,6 @@ class MotionTrainSettings(LearningSettings):
     judged_s: Positive
 
 
-class SeenSettings(RecordingSettings):
-    """What is performed and seen by the networks that are joined."""
-
-    networks: str
-    """Digest of both checkpoints: what other networks saw is nothing to these."""
-
-
 class JointTrainSettings(LearningSettings):
     """Training of what joins a light network and one on motion."""
 
@@ -119,18 +112,34 @@ class JointTrainSettings(LearningSettings):
     motion: str
     """Paths of their checkpoints."""
     net: JointSettings
-    recordings: RecordingSettings
+    faces: Count
     samples_per_step: Annotated[int, Field(ge=2)]
 
 
-class JointRunSettings(JointTrainSettings):
-    """With what the checkpoints told: enough to build the network without them."""
+class StreamsSettings(_Settings):
+    """What the checkpoints of both streams told: enough to build the joint network without them."""
 
-    networks: str
-    """Digest of both."""
+    digest: str
+    """Of both files."""
+    light_trained: dict[str, str | int]
+    motion_trained: dict[str, str | int | list[int]]
+    """Commit, step and seeds of each."""
     motion_net: MotionNetSettings
     members: Count
-    """Of the network on motion."""
+    recordings: RecordingSettings
+    """Of the training on motion, whose unseen faces perform the same here."""
+
+
+class JointRunSettings(JointTrainSettings):
+    """With what its streams are."""
+
+    streams: StreamsSettings
+
+
+class SeenSettings(RecordingSettings):
+    """What is performed, and by which streams it is seen."""
+
+    digest: str
 
 
 class DistanceSettings(_Settings):

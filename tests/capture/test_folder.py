@@ -1,7 +1,6 @@
 """Folders of images: order, time, depth, and images that are none."""
 
 import os
-import time
 from pathlib import Path
 
 import cv2
@@ -27,17 +26,6 @@ def test_images_come_in_natural_order_at_the_given_rate(tmp_path: Path) -> None:
     assert [number_of(frame.image) for frame in frames] == [1, 2, 10, 11]
     assert [frame.t_s for frame in frames] == pytest.approx([0, 0.005, 0.01, 0.015])
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
-
-
-def test_a_paced_folder_is_live_and_never_early(tmp_path: Path) -> None:
-    for number in range(8):
-        cv2.imwrite(str(tmp_path / f"{number}.png"), picture(number))
-    with ImageFolder(tmp_path, "folder", 40.0, paced=True) as folder:
-        assert folder.live
-        started_s = time.monotonic()
-        frames = list(folder)
-    assert len(frames) == 8
-    assert all(frame.arrival_s >= started_s + frame.t_s for frame in frames)
 
 
 def test_the_number_of_images_is_known_when_open(tmp_path: Path) -> None:

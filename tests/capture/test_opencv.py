@@ -77,16 +77,6 @@ def test_a_looping_file_goes_on_in_time_and_index_and_counts_its_turns(mp4: Path
     assert number_of(frames[85].image) == 5
 
 
-def test_a_paced_file_is_live_and_never_early(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "fast.avi", "MJPG", 200, 20)
-    with VideoFile(path, "face", paced=True) as source:
-        assert source.live
-        started_s = time.monotonic()
-        frames = list(source)
-    assert all(frame.arrival_s >= started_s + frame.t_s for frame in frames)
-    assert len(frames) == 20
-
-
 def test_a_file_with_more_frames_a_second_than_can_be_spotted_is_refused(tmp_path: Path) -> None:
     path = write_video(tmp_path / "fast.avi", "MJPG", 500, frames=120)
     with VideoFile(path, "fast") as source, pytest.raises(SourceError, match=r"500 frames a second.*at most 240: make"):

@@ -109,10 +109,10 @@ def test_a_camera_is_no_recording(tmp_path: Path) -> None:
             open_recording(SourceSettings(uri=uri), CAPTURE)
 
 
-def test_files_and_folders_play_at_their_own_speed_only_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_recordings_play_at_their_own_speed_only_where_that_is_asked_for(tmp_path: Path) -> None:
     asked = CAPTURE.model_copy(update={"realtime": True})
-    for uri in (str(tmp_path), "face.mp4"):
-        source = SourceSettings(uri=uri)
+    for uri in (str(tmp_path), "face.mp4", "http://server/take.mp4", "demo://?realtime=0"):
+        source = SourceSettings(uri=uri, mirror=uri == "face.mp4")
         assert (open_source(source, CAPTURE).live, open_source(source, asked).live) == (False, True)
         assert not open_recording(source, asked).live
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from livespot.nets.joint import Joint, JointSettings
+from livespot.nets.joint import MOST, Joint, JointSettings
 from livespot.nets.light import Light, LightSettings
 from livespot.nets.motion import MotionNet, MotionNetSettings
 from livespot.nets.yap2022 import Block
@@ -57,14 +57,23 @@ def test_only_what_joins_the_streams_learns_and_all_of_it_does(net: Joint) -> No
     with_gradient = {
         name for name, value in net.named_parameters() if value.grad is not None and value.grad.abs().sum()
     }
-    assert with_gradient == {"narrow.weight", "narrow.bias", "judge.weight", "judge.bias"}
+    assert with_gradient == {"hidden.weight", "hidden.bias", "judge.weight", "judge.bias"}
 
 
 def test_the_streams_stay_as_they_are_while_it_learns(net: Joint) -> None:
     before = {name: value.clone() for name, value in net.light.state_dict().items()}
-    net.train()(*inputs(net, 4))
+    net(*inputs(net, 4))
     assert all(torch.equal(before[name], value) for name, value in net.light.state_dict().items())
     assert not (net.light.training or net.motion.training)
+
+
+def test_a_number_that_never_varied_in_training_cannot_outshout_the_others(net: Joint) -> None:
+    taught(net).eval()
+    net.standardise.running_var.zero_()  # type: ignore[union-attr]
+    embedding = torch.zeros(2, net.width)
+    embedding[1, 0] = 10.0
+    heard = net.hidden(torch.full((1, net.width), MOST)).abs().max()
+    assert (net.logits(embedding)[1] - net.logits(embedding)[0]).abs().max() <= 2 * heard * net.judge.weight.abs().sum()
 
 
 def test_a_clip_is_scored_alike_alone_and_in_a_batch(net: Joint) -> None:

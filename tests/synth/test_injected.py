@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from livespot.action_units import EXPRESSIONS, UNITS
 from livespot.capture.opencv import VideoFile
+from livespot.capture.passing import Paced
 from livespot.capture.source import Source
 from livespot.capture.virtual import Expression
 from livespot.errors import SourceError
@@ -299,7 +300,7 @@ def test_a_recording_without_a_face_is_refused(tmp_path: Path) -> None:
 def test_what_cannot_be_played_twice_is_refused(tmp_path: Path) -> None:
     path = write_video(tmp_path / "film.avi", [BLACK] * 10)
     with pytest.raises(SourceError, match="clip is live; expected a recording"):
-        Injected(VideoFile(path, "clip", paced=True), seed=0).__enter__()
+        Injected(Paced(VideoFile(path, "clip")), seed=0).__enter__()
     with pytest.raises(SourceError, match=r"clip starts over; .* do not loop it"):
         Injected(VideoFile(path, "clip", loop=True), seed=0).__enter__()
 

@@ -12,8 +12,8 @@ from livespot.capture.virtual import Expression
 from livespot.motion.search import COUNT, GRID_HZ
 from livespot.records import MOTION_CHANNELS
 from livespot.synth.script import NAMES
-from livespot.training.motion_loop import training_takes, validation_takes
-from livespot.training.recordings import Recording, Response, Take, save, save_response
+from livespot.training.motion_loop import training_takes
+from livespot.training.recordings import Recording, Response, Take, save, save_response, validation_takes
 from livespot.training.settings import MotionTrainSettings, load_train_settings
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "train" / "default.yaml"
@@ -49,7 +49,7 @@ def recordings(out: Path, portraits: Path, config: Path) -> None:
     settings = load_train_settings(config, MotionTrainSettings)
     paths, unseen = sorted(portraits.iterdir()), settings.validation_faces
     (out / "recordings").mkdir(parents=True)
-    takes = [*training_takes(paths[:-unseen], [], settings), *validation_takes(paths[-unseen:], settings)]
+    takes = [*training_takes(paths[:-unseen], [], settings), *validation_takes(paths[-unseen:], settings.recordings)]
     _record(takes, out / "recordings")
 
 

@@ -106,7 +106,7 @@ def test_the_light_network_is_trained_and_exported_by_its_own_settings(faces: Pa
 
 
 def test_a_run_does_not_go_on_under_other_settings(run: Path, faces: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="other settings or faces"):
+    with pytest.raises(SettingsError, match="other settings, networks or faces"):
         loop.train(written(tmp_path / "other.yaml", **SHORT, learning_rate=0.1), run.parent, faces)
 
 

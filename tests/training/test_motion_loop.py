@@ -19,6 +19,7 @@ from livespot.errors import LivespotError, SettingsError
 from livespot.nets.checkpoint import Checkpoint
 from livespot.training import motion_loop
 from livespot.training.motion_loop import train, training_takes
+from livespot.training.recordings import validation_takes
 from livespot.training.settings import MotionTrainSettings, TrainSettings, load_train_settings, network_of
 from tests.training import made_up
 from tests.training.made_up import SHIPPED, written
@@ -135,12 +136,12 @@ def test_a_validation_face_is_never_learnt_from() -> None:
     portraits = [Path(f"{place:03}.jpg") for place in range(20)]
     learnt = {take.path for take in training_takes(portraits[:12], [Path("clip.mp4")], settings)}
     assert learnt == {*portraits[:12], Path("clip.mp4")}
-    watched = {take.path for take in motion_loop.validation_takes(portraits[12:], settings)}
+    watched = {take.path for take in validation_takes(portraits[12:], settings.recordings)}
     assert watched == set(portraits[12:])
 
 
 def test_a_run_does_not_go_on_under_other_settings(whole: Path, faces: Path, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="other settings or faces"):
+    with pytest.raises(SettingsError, match="other settings, networks or faces"):
         train(written(tmp_path / "other.yaml", learning_rate=0.1), whole.parent, faces)
 
 

@@ -94,8 +94,8 @@ def train(
 ) -> None:
     """Train a network on expressions put into portraits, or on a labelled dataset. Needs the train extra.
 
-    Those on motion, default.yaml and joint.yaml, first record portraits that perform, which takes longer than training. Kill it whenever
-    you like: the same command goes on where it was. Curves: tensorboard --logdir runs
+    Those on motion, default.yaml and joint.yaml, first record portraits that perform, which takes longer than training.
+    Kill it whenever you like: the same command goes on where it was. Curves: tensorboard --logdir runs
 
     With --loso every subject is scored once by a network that never saw it; epoch and threshold come from the others.
     """

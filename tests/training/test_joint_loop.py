@@ -195,7 +195,7 @@ def test_other_streams_are_another_run(whole: Path, streams: Streams, faces: Pat
     with pytest.raises(SettingsError, match="other settings, networks or faces"):
         train(written(tmp_path / "other.yaml", other), whole.parent, faces)
     out = shutil.copytree(whole.parent / "seen", tmp_path / "run" / "seen").parent
-    with pytest.raises(SettingsError, match="recorded under other settings"):
+    with pytest.raises(SettingsError, match="made under other settings"):
         train(tmp_path / "other.yaml", out, faces)
 
 

@@ -178,5 +178,5 @@ def test_portraits_of_which_none_has_a_face_are_refused(tmp_path: Path) -> None:
 
 def test_recordings_of_other_settings_are_not_taken(recorded: Path, portrait: Path) -> None:
     record(takes(portrait), recorded, SETTINGS.model_copy(update={"faces": 7}), 0)
-    with pytest.raises(SettingsError, match="holds recordings recorded under other settings"):
+    with pytest.raises(SettingsError, match="holds recordings made under other settings"):
         record(takes(portrait), recorded, SETTINGS.model_copy(update={"seconds": 3.0}), 0)

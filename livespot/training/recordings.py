@@ -214,7 +214,7 @@ def _claim(folder: Path, settings: RecordingSettings) -> None:
             part.write_text(json.dumps(shown), encoding="utf-8")
     elif json.loads(note.read_text(encoding="utf-8")) != shown:
         raise SettingsError(
-            f"{folder} holds recordings made under other settings or by other networks: give another --out, or delete it"
+            f"{folder} holds recordings made under other settings or networks: give another --out, or delete it"
         )
 
 

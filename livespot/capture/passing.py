@@ -1,17 +1,17 @@
 """Sources that pass on the frames of another in their own way; all else is the other's."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TypeVar
 
-from livespot.capture.source import Source, in_real_time
+from livespot.capture.source import LONGEST_WAIT_S, Source, in_real_time
 from livespot.records import Frame
 
 Own = TypeVar("Own", bound="Passing")
 
 
-class Passing:
+class Passing(ABC):
     """What these have in common."""
 
     def __init__(self, source: Source) -> None:
@@ -51,4 +51,4 @@ class Paced(Passing):
 
     def passed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Each at its time."""
-        return in_real_time(frames)
+        return in_real_time(frames, max(LONGEST_WAIT_S, 2 / self.fps if self.fps else 0.0))

@@ -64,22 +64,20 @@ class Source(Protocol):
 
 
 LONGEST_WAIT_S = 1.0
-"""Of a recording that is played as if it were a camera, for its next frame."""
+"""For the next frame of a recording that is played as if it were a camera, unless its frames are as far apart."""
 
 
-def in_real_time(frames: Iterable[Frame]) -> Iterator[Frame]:
+def in_real_time(frames: Iterable[Frame], longest_wait_s: float = LONGEST_WAIT_S) -> Iterator[Frame]:
     """The same frames at the times they show, counted from the first: a recording that behaves like a camera.
 
-    Where it stalls, or has a hole, for longer than `LONGEST_WAIT_S`, time is counted anew: neither comes a burst of old
-    frames after it, nor does anybody wait for long.
+    What was late is not made up for, or old frames would come in a burst; nor does anybody wait for longer than
+    `longest_wait_s` through a hole. Time is counted anew in both cases.
     """
     started_s = -math.inf
     for frame in frames:
-        ahead_s = started_s + frame.t_s - time.monotonic()
-        if abs(ahead_s) > LONGEST_WAIT_S:
-            waited_s = LONGEST_WAIT_S if 0 < ahead_s < math.inf else 0.0
-            started_s, ahead_s = time.monotonic() + waited_s - frame.t_s, waited_s
-        time.sleep(max(0.0, ahead_s))
+        now_s = time.monotonic()
+        started_s = min(max(started_s, now_s - frame.t_s), now_s + longest_wait_s - frame.t_s)
+        time.sleep(max(0.0, started_s + frame.t_s - now_s))
         yield replace(frame, arrival_s=time.monotonic())
 
 

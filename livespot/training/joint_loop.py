@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from livespot.errors import LivespotError, SettingsError
@@ -28,6 +29,7 @@ from livespot.training.recordings import (
     PERFORMED,
     Take,
     by_stem,
+    claim,
     halves,
     of_kind,
     performances,
@@ -35,7 +37,7 @@ from livespot.training.recordings import (
     validation_takes,
 )
 from livespot.training.runs import Run, make_folder
-from livespot.training.seeing import KeepSeen, load, load_joint
+from livespot.training.seeing import KeepSeen, Seen, load, load_joint
 from livespot.training.settings import (
     JointRunSettings,
     JointTrainSettings,
@@ -55,10 +57,11 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
     cannot be used; SourceError where no portraits are found.
     """
     settings = load_train_settings(config_path, JointTrainSettings)
-    path, portraits = out / "checkpoint.pt", by_stem(files_in(faces, PICTURES, "portrait"))
+    path, folder = out / "checkpoint.pt", out / "seen"
+    portraits = by_stem(files_in(faces, PICTURES, "portrait"))
     torch.manual_seed(settings.seed)
     torch.set_num_threads(1)
-    net, streams, split = _begun(path) if path.exists() else _fresh(settings, list(portraits))
+    net, streams, split = _begun(path, settings) if path.exists() else _fresh(settings, list(portraits))
     make_folder(out)
     learnt = [value for value in net.parameters() if value.requires_grad]
     optimiser = torch.optim.AdamW(learnt, settings.learning_rate, weight_decay=settings.weight_decay)
@@ -67,23 +70,23 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
         first, metrics = run.resume(path)
     else:
         first, metrics = 0, {}
+        claim(folder, _seen_by(streams))  # what other networks saw is no use to this run, which is not to begin then
         run.checkpoint(first, metrics).save(path)  # who looks needs the streams
 
     seen = performances(_paths(split["training"], portraits), settings.faces, streams.recordings)
     unseen = validation_takes(_paths(split["validation"], portraits), streams.recordings)
     record_seen([*seen, *unseen], path, streams)
-    videos, folder = list(load(seen, out / "seen")), out / "seen"
+    videos = [video for video in load(seen, folder) if len(video.frames)]
     if not videos:
         raise SettingsError(f"none of the portraits to learn from shows a face: look into {faces}")
     embeddings = torch.from_numpy(np.concatenate([video.embeddings for video in videos]))
     labels = torch.from_numpy(np.concatenate([video.labels for video in videos]))
-    seconds = np.concatenate([np.full(len(video.frames), 1 / video.fps) for video in videos])
-    chances = seconds / seconds.sum()  # a second is a second, however many frames it has
+    drawing = chances(videos)
     watched, _ = halves(unseen)  # the others test what is calibrated in the end
 
     def loss(step: int) -> Tensor:
         rng, size = np.random.default_rng((settings.seed, step)), settings.samples_per_step
-        drawn = rng.choice(len(labels), size, p=chances)
+        drawn = rng.choice(len(labels), size, p=drawing)
         logits = net.train().logits(embeddings[drawn])
         return moments_loss(logits.T[None], labels[drawn][None], torch.ones(1, size), settings.positive_weight)
 
@@ -93,10 +96,15 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
     return learn(run, settings, out, first, metrics or None, loss, validate)
 
 
+def chances(videos: Sequence[Seen]) -> NDArray[np.float64]:
+    """That a moment is drawn, of all videos one after the other: a second is a second, however many frames it has."""
+    seconds = np.concatenate([np.full(len(video.frames), 1 / video.fps) for video in videos])
+    return np.asarray(seconds / seconds.sum())
+
+
 def record_seen(takes: Sequence[Take], checkpoint: Path, streams: StreamsSettings) -> None:
     """Beside the checkpoint of a joint network what is not there yet."""
-    settings = SeenSettings(**streams.recordings.model_dump(), digest=streams.digest)
-    record(takes, checkpoint.parent / "seen", settings, RECORDERS, KeepSeen(checkpoint))
+    record(takes, checkpoint.parent / "seen", _seen_by(streams), RECORDERS, KeepSeen(checkpoint))
 
 
 def judged(net: Joint, takes: Sequence[Take], folder: Path) -> list[Video]:
@@ -109,9 +117,24 @@ def judged(net: Joint, takes: Sequence[Take], folder: Path) -> list[Video]:
         ]
 
 
-def _begun(path: Path) -> tuple[Joint, StreamsSettings, dict[str, list[str]]]:
-    kept = Checkpoint.load(path)
-    return load_joint(path), JointRunSettings.model_validate(kept.settings).streams, kept.split
+def _seen_by(streams: StreamsSettings) -> SeenSettings:
+    return SeenSettings(**streams.recordings.model_dump(), digest=streams.digest)
+
+
+def _begun(path: Path, settings: JointTrainSettings) -> tuple[Joint, StreamsSettings, dict[str, list[str]]]:
+    """Of a run that is to go on. Raises SettingsError where its streams have been trained anew since it began."""
+    net, kept = load_joint(path), Checkpoint.load(path)
+    streams = JointRunSettings.model_validate(kept.settings).streams
+    paths = Path(settings.light), Path(settings.motion)
+    if all(one.exists() for one in paths) and _digest(paths) != streams.digest:
+        raise SettingsError(
+            f"{path} was begun with other checkpoints than {paths[0]} and {paths[1]}: give another --out"
+        )
+    return net, streams, kept.split
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    return sha256(b"".join(sha256(path.read_bytes()).digest() for path in paths)).hexdigest()
 
 
 def _fresh(settings: JointTrainSettings, names: Sequence[str]) -> tuple[Joint, StreamsSettings, dict[str, list[str]]]:
@@ -132,7 +155,7 @@ def _fresh(settings: JointTrainSettings, names: Sequence[str]) -> tuple[Joint, S
     except ValueError as error:
         raise LivespotError(f"{settings.light} and {settings.motion} cannot be joined: {error}") from None
     streams = StreamsSettings(
-        digest=sha256(b"".join(sha256(path.read_bytes()).digest() for path in paths)).hexdigest(),
+        digest=_digest(paths),
         light_trained=_trained(of_light),
         motion_trained=_trained(of_motion),
         motion_net=motion.settings,
@@ -150,19 +173,21 @@ def _split(
     settings: JointTrainSettings, kept: Sequence[Checkpoint], names: Sequence[str], streams: StreamsSettings
 ) -> dict[str, list[str]]:
     """Portraits that performed for the validation of motion, and others that both kept for theirs."""
-    unseen = [name for name in names if all(name in one.split.get("validation", ()) for one in kept)]
-    watched = {take.path.stem for take in validation_takes([Path(name) for name in unseen], streams.recordings)}
-    split = {
-        "training": [name for name in unseen if name not in watched],
-        "validation": [name for name in unseen if name in watched],
-    }
-    if not all(split.values()):
+    of_light, of_motion = (one.split.get("validation", []) for one in kept)
+    watched = [take.path.name for take in validation_takes([Path(name) for name in of_motion], streams.recordings)]
+    unseen = set(of_light) & set(of_motion)
+    if strange := [name for name in watched if name not in unseen.intersection(names)]:
         raise SettingsError(
-            f"of {len(names)} portraits {settings.light} and {settings.motion} both kept {len(unseen)} for validation, "
-            f"of which {len(watched)} perform for it; expected some, and some besides to learn from: give the folder "
-            "that both were trained on"
+            f"{strange[0]} performs for the validation of {settings.motion}, but {settings.light} learnt from it, or "
+            "--faces does not have it: give the folder that both were trained on, and as many validation_faces to both"
         )
-    return split
+    others = [name for name in names if name in unseen and name not in watched]
+    if not others:
+        raise SettingsError(
+            f"all {len(unseen)} portraits that {settings.light} and {settings.motion} both kept for validation perform "
+            "for it: none is left to learn from; train both with more validation_faces"
+        )
+    return {"training": others, "validation": list(dict.fromkeys(watched))}
 
 
 def _paths(names: Sequence[str], portraits: Mapping[str, Path]) -> list[Path]:

@@ -184,7 +184,7 @@ def record(
     Takes that cannot be recorded are named and left out. Raises SourceError where that is all portraits, SettingsError
     where the folder holds recordings made under other settings.
     """
-    _claim(folder, settings)
+    claim(folder, settings)
     missing = [take for take in takes if not take.file(folder).exists()]
     console, begun_s = Console(stderr=True), time.monotonic()
     told_s, frames, left_out = begun_s, 0, 0
@@ -204,8 +204,8 @@ def record(
         raise SourceError("no face is found in any of the portraits: check --faces")
 
 
-def _claim(folder: Path, settings: RecordingSettings) -> None:
-    """What was recorded under other settings must not be taken for what these ask for."""
+def claim(folder: Path, settings: RecordingSettings) -> None:
+    """What was recorded under other settings must not be taken for what these ask for. Raises SettingsError."""
     shown = {name: value for name, value in settings.model_dump(mode="json").items() if "faces" not in name}
     note = folder / "settings.json"
     folder.mkdir(parents=True, exist_ok=True)

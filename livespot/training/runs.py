@@ -117,7 +117,8 @@ class Log:
     def tell(self, step: int, figures: dict[str, float]) -> None:
         """Figures after so many steps."""
         words = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        told = f"{self._name}step {step}/{self._steps}  {words}  {time_left(self._left_s(step))}"
+        left = time_left(self._left_s(step)) if step > self._first else ""
+        told = f"{self._name}step {step}/{self._steps}  {words}  {left}".rstrip()
         self._console.print(told, highlight=False, markup=False, soft_wrap=True)
         with (self._out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **figures}) + "\n")

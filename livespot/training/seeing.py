@@ -96,7 +96,7 @@ def load_joint(path: Path) -> Joint:
     """The network of a checkpoint, ready to judge. Raises LivespotError where it is another's."""
     net = network(Checkpoint.load(path))
     if not isinstance(net, Joint):
-        raise LivespotError(f"{path} is no training of configs/train/joint.yaml")
+        raise LivespotError(f"{path} is no checkpoint of configs/train/joint.yaml: give another --out, or delete it")
     return net
 
 

@@ -3,6 +3,7 @@
 import pickle
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -192,11 +193,12 @@ def test_it_learns_from_and_is_judged_by_faces_that_neither_stream_learnt_from(w
 
 def test_other_streams_are_another_run(whole: Path, streams: Streams, faces: Path, tmp_path: Path) -> None:
     other = Streams(light(tmp_path / "light.pt"), streams.motion)
-    with pytest.raises(SettingsError, match="other settings, networks or faces"):
+    with pytest.raises(SettingsError, match="was begun with other checkpoints"):
         train(written(tmp_path / "other.yaml", other), whole.parent, faces)
     out = shutil.copytree(whole.parent / "seen", tmp_path / "run" / "seen").parent
     with pytest.raises(SettingsError, match="made under other settings"):
         train(tmp_path / "other.yaml", out, faces)
+    assert not (out / "checkpoint.pt").exists()
 
 
 def test_a_run_needs_its_streams_no_more_once_it_began(streams: Streams, faces: Path, tmp_path: Path) -> None:
@@ -212,6 +214,7 @@ def test_a_run_needs_its_streams_no_more_once_it_began(streams: Streams, faces: 
 def test_checkpoints_that_cannot_be_joined_are_refused_and_nothing_is_written(
     streams: Streams, faces: Path, tmp_path: Path
 ) -> None:
+    watched = sorted({take.path.name for take in validation_takes([Path(name) for name in KEPT], RECORDED)})
     sooner = {"levels": 4, "taps": 5, "filters": 2, "width": 4, "dilations": [4, 8], "lookahead_s": 0.2}
     kept = Checkpoint.load(streams.motion)
     net = MotionNet(MotionNetSettings(**sooner))  # type: ignore[arg-type]
@@ -222,9 +225,10 @@ def test_checkpoints_that_cannot_be_joined_are_refused_and_nothing_is_written(
         (Streams(tmp_path / "none.pt", streams.motion), "no checkpoint"),
         (Streams(light(tmp_path / "half.pt", step=5), streams.motion), r"half\.pt is of step 5 of 8: let its training"),
         (Streams(streams.light, looking), r"cannot be joined: the streams look ahead 0\.4 and 0\.2 s"),
+        (Streams(light(tmp_path / "few.pt", kept=KEPT[1:]), streams.motion), r"002 performs for .* learnt from it"),
         (
-            Streams(light(tmp_path / "all.pt", kept=KEPT[:4]), streams.motion),
-            r"of 8 portraits .* both kept 4 .* 4 perf",
+            Streams(light(tmp_path / "all.pt", kept=watched), streams.motion),
+            r"all 4 portraits .* none is left to",
         ),
     ):
         with pytest.raises(LivespotError, match=why):
@@ -301,8 +305,15 @@ def test_every_shipped_setting_is_there() -> None:
 
 def test_a_checkpoint_of_another_network_is_no_joint_one(streams: Streams) -> None:
     assert isinstance(network(Checkpoint.load(streams.light)), Light)
-    with pytest.raises(LivespotError, match="is no training of configs/train/joint"):
+    with pytest.raises(LivespotError, match="is no checkpoint of configs/train/joint"):
         load_joint(streams.light)
+
+
+def test_a_second_counts_as_much_at_any_frame_rate(whole: Path) -> None:
+    fast, slow = (made_up_seen(Take("neutral", Path(f"{x}.jpg"), FPS, 12.0), load_joint(whole)) for x in "ab")
+    chances = joint_loop.chances([replace(fast, fps=3 * FPS), slow])
+    assert chances[: len(fast.frames)].sum() == pytest.approx(1 / 4)
+    assert chances.sum() == pytest.approx(1)
 
 
 def test_performances_of_a_face_are_those_of_motion(whole: Path) -> None:

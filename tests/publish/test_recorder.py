@@ -366,7 +366,7 @@ def test_a_file_that_somebody_deletes_is_told(tmp_path: Path) -> None:
     with Publisher(FREE_PORT, record=tmp_path) as publisher:
         publisher.publish(CLOSE)
         until(publisher, lambda _: True)
-        shutil.rmtree(tmp_path)
+        file_of(publisher).unlink()
         publisher.publish(CLOSE)
         notices = until(publisher, lambda now: bool(now.error))
     assert own(notices)[-1][0] == "stalled"

@@ -37,9 +37,10 @@ def library() -> Any:
     """PyAV, silenced. Raises SourceError where it is not installed, or too old to verify anything."""
     try:
         import av
+        from av import library_versions
     except ModuleNotFoundError:
         raise SourceError("PyAV is not installed: pip install 'livespot[pyav]'") from None
-    if av.library_versions["libavformat"][0] < VERIFYING:
+    if library_versions["libavformat"][0] < VERIFYING:
         raise SourceError(
             f"PyAV {av.__version__} is too old, its FFmpeg believes every certificate: "
             "pip install --upgrade 'livespot[pyav]'"

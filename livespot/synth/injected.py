@@ -14,7 +14,7 @@ crop's fine contrast, which would tell the event; the cubic one changes it by ha
 in what changes by itself: by their sharpness, crops are told apart no better than those of the untouched clip.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from livespot.action_units import EXPRESSIONS, SkinField, backward
 from livespot.align import Aligner
+from livespot.capture.passing import Passing
 from livespot.capture.source import Source
 from livespot.capture.virtual import HOLD, RISE, Expression
 from livespot.config import AlignSettings
@@ -56,7 +57,7 @@ TO_SHEET = np.column_stack([np.eye(2), -SHEET_IN_CROP_PX])
 SHEET_CORNERS_PX = np.array([(x, y) for x in (0, SHEET_PX[1] - 1) for y in (0, SHEET_PX[0] - 1)])
 
 
-class Injected:
+class Injected(Passing):
     """A `Source` that plays a recording and puts expressions into its face; `truth` is what it put there.
 
     Frames follow `source` in name, index and time. Entering plays `source` a first time to find the face that a live
@@ -66,14 +67,10 @@ class Injected:
     """
 
     def __init__(self, source: Source, seed: int, calm: bool = False) -> None:
-        self.name = source.name
+        super().__init__(source)
         self.live = False
-        self.fps: float | None = None
-        self.frame_count: int | None = None
-        self.note = ""
         self.truth: tuple[Expression, ...] = ()
         self.times_s: NDArray[np.float64] = np.zeros(0)
-        self._source = source
         self._seed = seed
         self._calm = calm
         self._stretches: list[_Stretch] = []
@@ -90,29 +87,31 @@ class Injected:
         if not self._stretches:
             raise SourceError(f"no face is found in {self.name}: give a recording of a face that looks at the camera")
         self.truth = () if self._calm else _drawn(self._stretches, self._seed)
-        self._source.__enter__()
-        self.fps, self.frame_count = self._source.fps, self._source.frame_count
-        return self
+        return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._source.__exit__(kind, error, trace)
+        super().__exit__(kind, error, trace)
         self._stretches = []
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames of the recording, with what is expressed in each."""
+        yield from super().__iter__()
+        self.note = self.note or self._own_note()
+
+    def passed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Each with the skin where it is moved to."""
         places: dict[int, tuple[_Skin, NDArray[np.float64]]] = {}
         for stretch in self._stretches:
             places |= {index: (stretch.skin, transform) for index, transform in stretch.transforms.items()}
-        for frame in self._source:
+        for frame in frames:
             if frame.index in places:
                 skin, transform = places[frame.index]
                 came_from_px = skin.came_from_px(_now(self.truth, frame.t_s), frame.t_s)
                 yield replace(frame, image=_moved(frame.image, transform, came_from_px))
             else:
                 yield frame
-        self.note = self._source.note or self._own_note()
 
     def intensities(self) -> NDArray[np.float64]:
         """Of every unit in what was put in, at each frame: (T, units)."""

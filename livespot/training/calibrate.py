@@ -28,7 +28,7 @@ from livespot.training import joint_loop
 from livespot.training.events import Video, choose, figures
 from livespot.training.motion_loop import RECORDERS
 from livespot.training.recordings import PERFORMED, Take, by_stem, halves, of_kind, record, validation_takes
-from livespot.training.seeing import load_joint
+from livespot.training.seeing import joint_of
 from livespot.training.settings import JointRunSettings, MotionTrainSettings
 from livespot.training.validation import judged
 
@@ -85,7 +85,7 @@ def _seen(checkpoint: Path, kept: Checkpoint, portraits: Sequence[Path]) -> Watc
     streams = JointRunSettings.model_validate(kept.settings).streams
     takes = validation_takes(portraits, streams.recordings)
     joint_loop.record_seen(takes, checkpoint, streams)
-    net, folder = load_joint(checkpoint), checkpoint.parent / "seen"
+    net, folder = joint_of(kept, checkpoint), checkpoint.parent / "seen"
     return _watched(takes, "appearance and regional motion", lambda some: joint_loop.judged(net, some, folder))
 
 

@@ -37,7 +37,7 @@ from livespot.training.recordings import (
     validation_takes,
 )
 from livespot.training.runs import Run, make_folder
-from livespot.training.seeing import KeepSeen, Seen, load, load_joint
+from livespot.training.seeing import KeepSeen, Seen, joint_of, load
 from livespot.training.settings import (
     JointRunSettings,
     JointTrainSettings,
@@ -93,7 +93,7 @@ def train(config_path: Path, out: Path, faces: Path) -> Path:
     def validate() -> dict[str, float]:
         return event_figures(*(judged(net, of_kind(kind, watched), folder) for kind in PERFORMED))
 
-    return learn(run, settings, out, first, metrics or None, loss, validate)
+    return learn(run, settings, out, first, metrics, loss, validate)
 
 
 def chances(videos: Sequence[Seen]) -> NDArray[np.float64]:
@@ -123,9 +123,9 @@ def _seen_by(streams: StreamsSettings) -> SeenSettings:
 
 def _begun(path: Path, settings: JointTrainSettings) -> tuple[Joint, StreamsSettings, dict[str, list[str]]]:
     """Of a run that is to go on. Raises SettingsError where its streams have been trained anew since it began."""
-    net, kept = load_joint(path), Checkpoint.load(path)
-    streams = JointRunSettings.model_validate(kept.settings).streams
-    paths = Path(settings.light), Path(settings.motion)
+    kept = Checkpoint.load(path)
+    net, streams = joint_of(kept, path), JointRunSettings.model_validate(kept.settings).streams
+    paths = settings.checkpoints
     if all(one.exists() for one in paths) and _digest(paths) != streams.digest:
         raise SettingsError(
             f"{path} was begun with other checkpoints than {paths[0]} and {paths[1]}: give another --out"
@@ -139,7 +139,7 @@ def _digest(paths: Sequence[Path]) -> str:
 
 def _fresh(settings: JointTrainSettings, names: Sequence[str]) -> tuple[Joint, StreamsSettings, dict[str, list[str]]]:
     """Of the checkpoints that the settings name. Raises LivespotError where they cannot be joined."""
-    paths = Path(settings.light), Path(settings.motion)
+    paths = settings.checkpoints
     of_light, of_motion = (Checkpoint.load(path) for path in paths)
     light, motion = network(of_light), network(of_motion)
     if not isinstance(light, Light):

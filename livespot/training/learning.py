@@ -25,7 +25,7 @@ def learn(
     settings: LearningSettings,
     out: Path,
     first: int,
-    known: Mapping[str, float] | None,
+    known: Mapping[str, float],
     loss: Callable[[int], Tensor],
     validate: Callable[[], dict[str, float]],
 ) -> Path:
@@ -35,14 +35,20 @@ def learn(
     `loss` is of a step by its number, `validate` tells "f1" among other figures. Progress goes to the screen, to
     `out`/metrics.jsonl and, for TensorBoard, to `out`/curves.
     """
-    metrics, saved_s = dict(UNKNOWN if known is None else known), time.monotonic()
+    metrics, saved_s = {**UNKNOWN, **known}, time.monotonic()
+
+    def judge(done: int) -> None:
+        found = validate()
+        log.tell(done, found)
+        is_best = found["f1"] > metrics["best_f1"]
+        metrics.update(found | ({"best_f1": found["f1"], "best_step": float(done)} if is_best else {}))
+        if is_best:
+            run.checkpoint(done, metrics).save(out / "best.pt")
+
     with Log(out, first, settings.steps) as log:
-        if known is None:
-            begun = validate()
-            log.tell(first, begun)
-            metrics |= {**begun, "best_f1": begun["f1"], "best_step": float(first)}
-            for name in ("best.pt", "checkpoint.pt"):
-                run.checkpoint(first, metrics).save(out / name)
+        if not known:
+            judge(first)
+            run.checkpoint(first, metrics).save(out / "checkpoint.pt")
         for step in range(first, settings.steps):
             if step - metrics["best_step"] >= settings.patience * settings.validate_every:
                 break
@@ -59,13 +65,7 @@ def learn(
             if done % REPORT_EVERY == 0:
                 log.tell(done, {"loss": lost.item()})
             if validates := done % settings.validate_every == 0 or done == settings.steps:
-                found = validate()
-                log.tell(done, found)
-                if is_best := found["f1"] > metrics["best_f1"]:
-                    metrics |= {"best_f1": found["f1"], "best_step": float(done)}
-                metrics |= found
-                if is_best:
-                    run.checkpoint(done, metrics).save(out / "best.pt")
+                judge(done)
             if validates or time.monotonic() - saved_s > settings.checkpoint_every_s:
                 run.checkpoint(done, metrics).save(out / "checkpoint.pt")
                 saved_s = time.monotonic()

@@ -89,12 +89,12 @@ class KeepSeen:
     @cached_property
     def _net(self) -> Joint:
         torch.set_num_threads(1)
-        return load_joint(self.checkpoint)
+        return joint_of(Checkpoint.load(self.checkpoint), self.checkpoint)
 
 
-def load_joint(path: Path) -> Joint:
-    """The network of a checkpoint, ready to judge. Raises LivespotError where it is another's."""
-    net = network(Checkpoint.load(path))
+def joint_of(kept: Checkpoint, path: Path) -> Joint:
+    """The network of the checkpoint at `path`, ready to judge. Raises LivespotError where it is another's."""
+    net = network(kept)
     if not isinstance(net, Joint):
         raise LivespotError(f"{path} is no checkpoint of configs/train/joint.yaml: give another --out, or delete it")
     return net

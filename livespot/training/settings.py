@@ -115,6 +115,11 @@ class JointTrainSettings(LearningSettings):
     faces: Count
     samples_per_step: Annotated[int, Field(ge=2)]
 
+    @property
+    def checkpoints(self) -> tuple[Path, Path]:
+        """Of the light network and of the one on motion."""
+        return Path(self.light), Path(self.motion)
+
 
 class StreamsSettings(_Settings):
     """What the checkpoints of both streams told: enough to build the joint network without them."""

@@ -32,7 +32,7 @@ from livespot.training import joint_loop
 from livespot.training.events import choose
 from livespot.training.joint_loop import judged, record_seen, train
 from livespot.training.recordings import Take, halves, performances, validation_takes
-from livespot.training.seeing import KeepSeen, Seen, load, load_joint, save
+from livespot.training.seeing import KeepSeen, Seen, joint_of, load, save
 from livespot.training.settings import (
     JointRunSettings,
     JointTrainSettings,
@@ -56,6 +56,10 @@ TINY: dict[str, Any] = {
     "patience": 2,
 }
 RECORDED = RecordingSettings(faces=2, unseen_faces=4, seconds=12, fps=(FPS,), most_frames=2400)
+
+
+def load_joint(path: Path) -> Joint:
+    return joint_of(Checkpoint.load(path), path)
 
 
 class Streams(NamedTuple):

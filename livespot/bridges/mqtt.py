@@ -11,6 +11,7 @@ import json
 import ssl
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,8 +84,8 @@ class MqttBridge:
         """`name` is the bridge's own, in the topic of its state. Raises PublishError where paho-mqtt is missing."""
         self._broker, self._topic, self._state = broker, topic, f"{topic}/v1/{name}/state"
         self._refused: str | None = None
-        self._last: MQTTMessageInfo | None = None
-        """What was handed to the broker last."""
+        self._handed: deque[MQTTMessageInfo] = deque()
+        """What the broker has not confirmed yet, and maybe some that it has; the oldest first."""
         self._client = self._new_client(name)
 
     def __enter__(self) -> "MqttBridge":
@@ -94,8 +95,8 @@ class MqttBridge:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._client.is_connected() and self._last and self._last.rc == 0:
-            self._last.wait_for_publish(LEAVE_S)
+        if self._client.is_connected() and self._handed:
+            self._handed[-1].wait_for_publish(LEAVE_S)
         self._client.publish(self._state, "offline", retain=True)
         self._client.disconnect()
         self._client.loop_stop()
@@ -107,11 +108,18 @@ class MqttBridge:
         if kind in _UNRELIABLE:
             self._client.publish(topic, content)
             return
-        self._last = self._client.publish(topic, content, qos=1, retain=kind == "status")
-        while self._last.rc == _paho().MQTT_ERR_QUEUE_SIZE:
+        while (handed := self._client.publish(topic, content, 1, kind == "status")).rc == _paho().MQTT_ERR_QUEUE_SIZE:
             self.check()
             time.sleep(PAUSE_S)
-            self._last = self._client.publish(topic, content, qos=1, retain=kind == "status")
+        handed.rc = _paho().MQTT_ERR_SUCCESS  # without a connection it only waits; paho's info would tell it as failed
+        self._handed.append(handed)
+        while self._handed and self._handed[0].is_published():
+            self._handed.popleft()
+
+    @property
+    def untaken(self) -> int:
+        """Messages with QoS 1 that were passed on and that the broker has not confirmed."""
+        return sum(not handed.is_published() for handed in self._handed)
 
     def check(self) -> None:
         """Raises PublishError where the broker refuses us."""

@@ -131,6 +131,10 @@ def mqtt(
             one.check()
             for message in messages:
                 one.pass_on(message)
+    if one.untaken:
+        err.print(
+            f"[yellow]{escape(broker)} has not taken {one.untaken} messages: --past 60 begins with the last minute[/]"
+        )
 
 
 @bridges.command(

@@ -10,16 +10,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from livespot.bridges.mqtt import Broker, MqttBridge
+from livespot.cli import app
 from livespot.errors import PublishError
-from livespot.publish import Publisher
+from livespot.publish import Message, Publisher
 from tests.publish.examples import CLOSE, LOST_FACE, OPEN, RUNNING, SCORES
 
 mqtt = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed: pip install 'livespot[mqtt]'")
@@ -167,6 +170,35 @@ def test_what_happens_while_the_broker_is_away_is_told_when_it_is_back(tmp_path:
                     messages = [message for message in messages if message.topic == "livespot/v1/cam1/event"]
     assert process.poll() is not None
     assert [json.loads(message.payload) for message in messages] == sent
+
+
+def test_what_the_broker_has_not_taken_when_the_bridge_ends_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ctrl_c_after_three(bridge: MqttBridge, message: Message) -> None:
+        pass_on(bridge, message)
+        if message["seq"] == 2:
+            raise KeyboardInterrupt
+
+    pass_on = MqttBridge.pass_on
+    monkeypatch.setattr(MqttBridge, "pass_on", ctrl_c_after_three)
+    port = free_port()
+    with Publisher("tcp://127.0.0.1:*", heartbeat_s=0.2) as publisher, ThreadPoolExecutor() as beside:
+        for _ in range(3):
+            publisher.publish(CLOSE)
+
+        def told() -> str:
+            command = ["bridge", "mqtt", publisher.endpoint, "--broker", f"mqtt://127.0.0.1:{port}", "--past", "60"]
+            ended = beside.submit(CliRunner().invoke, app, command)
+            wait_for(lambda: (publisher.heartbeat(), ended.done())[1])
+            assert ended.result().exit_code == 0
+            return " ".join(ended.result().stderr.split())
+
+        without = told()
+        with broker(tmp_path, port):
+            with_one = told()
+    assert "has not taken 3 messages" in without
+    assert "not taken" not in with_one
 
 
 def test_a_broker_that_refuses_the_login_is_told_without_the_password(tmp_path: Path) -> None:

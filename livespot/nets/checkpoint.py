@@ -42,8 +42,10 @@ class Checkpoint:
             return cls(**torch.load(path, map_location="cpu", weights_only=True))
         except FileNotFoundError:
             raise LivespotError(f"no checkpoint {path}: `livespot train` writes one as checkpoint.pt") from None
-        except Exception as error:  # torch raises many kinds for a damaged file
-            raise LivespotError(f"{path} is no checkpoint of `livespot train`: {error}") from error
+        except Exception as error:  # torch raises many kinds for a damaged file, and advises to run the code in it
+            raise LivespotError(
+                f"{path} is no checkpoint of this version's `livespot train`, or damaged: give another, or train anew"
+            ) from error
 
 
 def commit() -> str:

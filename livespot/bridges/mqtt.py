@@ -31,7 +31,7 @@ IN_FLIGHT = 100
 KEEPALIVE_S = 15
 RECONNECT_S, RECONNECT_MAX_S = 1, 10
 LEAVE_S = 2.0
-"""How long leaving may take to hand the last messages over."""
+"""How long leaving may take to hand the last messages over, to connect for it included."""
 
 PAUSE_S = 0.05
 
@@ -95,7 +95,7 @@ class MqttBridge:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._client.is_connected() and self._handed:
+        if self._handed:
             self._handed[-1].wait_for_publish(LEAVE_S)
         self._client.publish(self._state, "offline", retain=True)
         self._client.disconnect()

@@ -125,16 +125,15 @@ def mqtt(
     password = _password(password_file) if user else None
     one = MqttBridge(Broker(broker, user, password, ca), topic, name)
     subscription = subscribe(endpoint, _kinds(scores), timeout_s=TURN_S, past_s=past, key=key, server_key=server_key)
-    with suppress(KeyboardInterrupt), subscription as messages, one:
-        err.print(f"passing on [bold]{escape(endpoint)}[/] to {escape(broker)}")
-        while True:
-            one.check()
-            for message in messages:
-                one.pass_on(message)
-    if one.untaken:
-        err.print(
-            f"[yellow]{escape(broker)} has not taken {one.untaken} messages: --past 60 begins with the last minute[/]"
-        )
+    try:
+        with suppress(KeyboardInterrupt), subscription as messages, one:
+            err.print(f"passing on [bold]{escape(endpoint)}[/] to {escape(broker)}")
+            while True:
+                one.check()
+                for message in messages:
+                    one.pass_on(message)
+    finally:
+        _tell_untaken(one.untaken, broker)
 
 
 @bridges.command(
@@ -161,6 +160,13 @@ def lsl(
         err.print(f"passing on [bold]{escape(endpoint)}[/] to the Lab Streaming Layer")
         for message in messages:
             one.pass_on(message)
+
+
+def _tell_untaken(count: int, broker: str) -> None:
+    if count:
+        err.print(
+            f"[yellow]{escape(broker)} has not taken {count} messages or more: --past SECONDS sends them at a new start[/]"
+        )
 
 
 def _kinds(scores: bool) -> "list[Kind | Notice]":

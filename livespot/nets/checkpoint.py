@@ -42,6 +42,8 @@ class Checkpoint:
             return cls(**torch.load(path, map_location="cpu", weights_only=True))
         except FileNotFoundError:
             raise LivespotError(f"no checkpoint {path}: `livespot train` writes one as checkpoint.pt") from None
+        except OSError as error:
+            raise LivespotError(f"{path} cannot be read: {error.strerror or error}") from error
         except Exception as error:  # torch raises many kinds for a damaged file, and advises to run the code in it
             raise LivespotError(
                 f"{path} is no checkpoint of this version's `livespot train`, or damaged: give another, or train anew"

@@ -164,9 +164,8 @@ def lsl(
 
 def _tell_untaken(count: int, broker: str) -> None:
     if count:
-        err.print(
-            f"[yellow]{escape(broker)} has not taken {count} messages or more: --past SECONDS sends them at a new start[/]"
-        )
+        left = f"{escape(broker)} has not taken {count} messages or more"
+        err.print(f"[yellow]{left}: --past SECONDS sends them at a new start[/]")
 
 
 def _kinds(scores: bool) -> "list[Kind | Notice]":

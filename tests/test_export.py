@@ -77,6 +77,11 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     assert "weights_only" not in str(refused.value)  # torch advises to run what may be in the file
 
 
+def test_a_checkpoint_that_cannot_be_read_is_no_damaged_one(tmp_path: Path) -> None:
+    with pytest.raises(LivespotError, match="cannot be read: Is a directory"):
+        export(tmp_path, tmp_path / "yap2022.onnx")
+
+
 def test_a_missing_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LivespotError, match="no checkpoint"):
         export(tmp_path / "checkpoint.pt", tmp_path / "yap2022.onnx")

@@ -40,9 +40,9 @@ def learn(
     def judge(done: int) -> None:
         found = validate()
         log.tell(done, found)
-        is_best = found["f1"] > metrics["best_f1"]
-        metrics.update(found | ({"best_f1": found["f1"], "best_step": float(done)} if is_best else {}))
-        if is_best:
+        metrics.update(found)
+        if found["f1"] > metrics["best_f1"]:
+            metrics.update(best_f1=found["f1"], best_step=float(done))
             run.checkpoint(done, metrics).save(out / "best.pt")
 
     with Log(out, first, settings.steps) as log:

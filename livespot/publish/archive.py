@@ -10,16 +10,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-from livespot.publish.messages import Kind, Message
+from livespot.publish.messages import LASTING, Message
 
 MAX_OPEN_EVENTS = 256
 """Of one stream; more cannot be open where each face has one of each type. The oldest gives way."""
 
 MAX_REPLAY_MESSAGES, MAX_REPLAY_BYTES = 500, 64_000
 """One answer holds no more than this, and one message at least; the rest is asked for again."""
-
-LASTING: tuple[Kind, ...] = ("status", "heartbeat")
-"""Kinds of which a new subscriber is sent the last message at once."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 no clock.
 
     greeting     until the first heartbeat, which says where to ask; what is heard is held back
-    joining      a snapshot is asked for, what is heard is held back
+    joining      a snapshot is asked for, what is heard is held back, to be told after it
     following    each topic is told in the order of its numbers: repeated ones are left out, and where one is missing
                  it is asked for, while what comes after it is held back
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Literal, TypeAlias, get_args
 
-from livespot.publish.messages import OWN_STREAM, SCHEMA, Kind, Message
+from livespot.publish.messages import LASTING, OWN_STREAM, SCHEMA, Kind, Message
 from livespot.publish.order import Hole, Order
 
 Notice: TypeAlias = Literal["lost", "restart"]
@@ -202,8 +202,13 @@ class Follower:
             self._replay(topic, {"first": hole.first, "last": hole.last}, now_s)
 
     def _join(self, head: Message, messages: list[Message], now_s: float) -> None:
-        """A snapshot: from here on every number is known."""
+        """A snapshot: from here on every number is known. What was heard before it is told as well; of states, which
+        are repeated to who comes, the snapshot has the last."""
         self.begin_at = 0
+        heard: dict[tuple[str, str], int] = {}
+        for message in self._waiting:
+            if message["kind"] not in LASTING:
+                heard.setdefault((message["stream"], message["kind"]), message["seq"])
         since_utc = _before(head["utc"], self._wanted.past_s)
         for stream, kinds in head["topics"].items():
             for kind, numbers in kinds.items():
@@ -214,7 +219,8 @@ class Follower:
                     topic.order, topic.past = None, []
                     self._replay(topic, {"since_utc": since_utc, "last": numbers["next"] - 1}, now_s)
                 else:
-                    topic.order = Order(numbers["kept" if self.from_kept else "next"], numbers["next"])
+                    begin = numbers["kept" if self.from_kept else "next"]
+                    topic.order = Order(min(begin, heard.get((stream, kind), begin)), numbers["next"])
         for message in messages:
             if self._wanted.has(message["stream"], message["kind"]):
                 self._tell_state(self._topic(message["stream"], message["kind"]), message)

@@ -30,6 +30,8 @@ OWN_STREAM = "livespot"
 
 Kind: TypeAlias = Literal["event", "gap", "status", "score", "heartbeat"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+LASTING: tuple[Kind, ...] = ("status", "heartbeat")
+"""Kinds of which a new subscriber is sent the last message at once."""
 
 Message: TypeAlias = dict[str, Any]
 Record: TypeAlias = Event | Gap | Status | Scores

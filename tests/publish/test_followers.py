@@ -104,7 +104,7 @@ def test_what_is_heard_before_the_snapshot_is_told_once_and_after_it() -> None:
     assert told(followers) == []
     exchange(server, followers)
     hear(server, followers, server.publish(CLOSE))
-    assert numbers(told(followers)) == [2, 3]
+    assert numbers(told(followers)) == [0, 1, 2, 3]
 
 
 def test_a_repeated_message_is_told_once() -> None:

@@ -24,6 +24,7 @@ from livespot.publish.messages import KINDS, Kind, Moment, body, envelope
 from livespot.publish.proxy import Proxy, Upstream
 from livespot.records import Event
 from tests.publish.examples import CLOSE, OPEN, RUNNING
+from tests.publish.places import free_place
 from tests.publish.test_zmq import FREE_PORT, PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -205,7 +206,6 @@ from dataclasses import replace
 from livespot.publish import Publisher
 from tests.publish.examples import OPEN
 with Publisher(sys.argv[1], heartbeat_s=0.1) as publisher:
-    print(publisher.endpoint, flush=True)
     number = 0
     while True:
         publisher.publish(replace(OPEN, source=sys.argv[2], id=f"e{number}"))
@@ -215,20 +215,18 @@ with Publisher(sys.argv[1], heartbeat_s=0.1) as publisher:
 """
 
 
-def machine(endpoint: str, source: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", MACHINE, endpoint, source]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def machine(endpoint: str, source: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", MACHINE, endpoint, source], cwd=ROOT)
 
 
 def test_a_machine_that_is_killed_and_started_anew_is_told_and_the_others_go_on(
     desk: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proxy, "RETRY_S", 0.2)
-    first = machine(FREE_PORT, "cam1")
+    place = free_place()
+    first = machine(place, "cam1")
     second = None
     try:
-        assert first.stdout
-        place = first.stdout.readline().strip()
         with (
             passing(Upstream("door", place), Upstream("desk", desk.endpoint)) as endpoint,
             subscribe(endpoint, EVERY, timeout_s=0.1, past_s=60) as subscription,
@@ -248,7 +246,7 @@ def test_a_machine_that_is_killed_and_started_anew_is_told_and_the_others_go_on(
         for one in (first, second):
             if one:
                 one.kill()
-                one.communicate()
+                one.wait()
     restart = next(message for message in messages if message["kind"] == "restart")
     before = [message["seq"] for message in events(messages, "cam1") if message["publisher"] == restart["before"]]
     after = [message["seq"] for message in events(messages, "cam1") if message["publisher"] == restart["publisher"]]
@@ -261,14 +259,13 @@ def test_a_machine_that_is_killed_and_started_anew_is_told_and_the_others_go_on(
 
 
 def test_a_machine_that_comes_when_others_are_followed_already_is_told_from_its_first_message(door: Publisher) -> None:
-    with Publisher(FREE_PORT) as closed:
-        place = closed.endpoint
+    place = free_place()
     with (
         passing(Upstream("door", door.endpoint), Upstream("desk", place)) as endpoint,
         subscribe(endpoint, EVERY, timeout_s=0.1) as subscription,
     ):
         heard(subscription, [door], running("door"))
-        with Publisher(place, heartbeat_s=0.2, requests=FREE_PORT) as late:
+        with Publisher(place, heartbeat_s=0.2) as late:
             sent = [late.publish(of("cam2", number)) for number in range(20)]
             messages = heard(subscription, [door, late], lambda messages: len(events(messages, "cam2")) >= 20)
     assert events(messages, "cam2") == sent
@@ -288,8 +285,7 @@ def proxy_process(endpoint: str, *upstreams: str) -> Iterator["subprocess.Popen[
 
 
 def test_a_proxy_that_is_killed_and_started_anew_leaves_no_hole(door: Publisher) -> None:
-    with Publisher(FREE_PORT) as closed:
-        place = closed.endpoint
+    place = free_place()
     with subscribe(place, EVERY, timeout_s=0.1) as subscription:
         with proxy_process(place, "--from", f"door={door.endpoint}"):
             heard(subscription, [door], running("door"))

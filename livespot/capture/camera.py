@@ -278,10 +278,10 @@ class _Reader:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
-        with suppress(
-            subprocess.TimeoutExpired
-        ):  # a driver that hangs keeps even a killed process; it holds nobody else
+        try:
             self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:  # a driver that hangs keeps even a killed process; it holds nobody else
+            threading.Thread(target=self._process.wait, name="livespot-reaper", daemon=True).start()
 
     @property
     def pid(self) -> int | None:

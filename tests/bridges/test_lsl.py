@@ -79,7 +79,7 @@ wanted = {"livespot": 6, "livespot-messages": 3, "livespot-scores-cam1-0": 1}
 print("ready", flush=True)
 heard = {}
 for name, count in wanted.items():
-    found = pylsl.resolve_byprop("source_id", f"studio-{name}", timeout=60)
+    found = pylsl.resolve_byprop("source_id", f"{sys.argv[1]}-{name}", timeout=60)
     inlet = pylsl.StreamInlet(found[0])
     inlet.open_stream(timeout=60)
     print("open", found[0].type(), found[0].nominal_srate(), flush=True)
@@ -98,7 +98,7 @@ from livespot.publish import Publisher, subscribe
 from livespot.publish.messages import KINDS
 from dataclasses import replace
 from tests.publish.examples import CLOSE, LOST_FACE, RUNNING, SCORES
-with Publisher("tcp://127.0.0.1:*", heartbeat_s=0.1) as publisher, LslBridge("studio") as bridge:
+with Publisher("tcp://127.0.0.1:*", heartbeat_s=0.1) as publisher, LslBridge(sys.argv[1]) as bridge:
     with subscribe(publisher.endpoint, KINDS, timeout_s=0.2) as messages:
         passed = []
         def turn():
@@ -133,7 +133,8 @@ def test_an_inlet_in_another_process_hears_markers_messages_and_scores_at_the_ti
     settings = tmp_path / "lsl_api.cfg"
     settings.write_text("[multicast]\nResolveScope = machine\n[lab]\nKnownPeers = {127.0.0.1}\n")
     environment = os.environ | {"LSLAPICFG": str(settings)}
-    commands = [[sys.executable, "-c", code] for code in (BRIDGE, INLET)]
+    name = f"studio{os.getpid()}"
+    commands = [[sys.executable, "-c", code, name] for code in (BRIDGE, INLET)]
     bridge, inlet = (
         subprocess.Popen(
             command,

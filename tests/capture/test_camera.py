@@ -13,6 +13,7 @@ import cv2
 import psutil
 import pytest
 
+from livespot.capture import camera
 from livespot.capture.camera import Camera, retry_pause_s
 from livespot.capture.handover import LiveHandOver
 from livespot.capture.timeline import with_gaps
@@ -97,6 +98,20 @@ def test_stopping_does_not_wait_for_a_camera_that_does_not_answer() -> None:
             connection, _ = server.accept()
         connection.close()
     assert psutil.Process().children() == []
+
+
+def test_a_killed_reader_that_takes_its_time_to_die_is_not_left_as_a_zombie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera, "GRACE_S", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/live"
+        with Watched(Camera(url, "cam", QUICK.model_copy(update={"open_timeout_s": PATIENCE_S}))):
+            connection, _ = server.accept()
+            reader = psutil.Process().children()
+        connection.close()
+    give_up_s = time.monotonic() + PATIENCE_S
+    while psutil.Process().children() and time.monotonic() < give_up_s:
+        time.sleep(0.01)
+    assert (len(reader), psutil.Process().children()) == (1, [])
 
 
 def test_where_no_process_can_be_had_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

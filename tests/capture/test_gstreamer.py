@@ -45,6 +45,8 @@ def test_a_pipeline_is_run_by_the_systems_opencv(tmp_path: Path, monkeypatch: py
     with watched(test_picture) as seen:
         seen.until(lambda seen: len(seen.frames) >= 40)
     assert seen.frames[0].image.shape == (320, 240, 3)
-    assert [frame.t_s for frame in seen.frames[:20]] == pytest.approx([index / 30 for index in range(20)], abs=0.002)
+    numbers = [round(30 * frame.t_s) for frame in seen.frames[:20]]
+    assert [frame.t_s for frame in seen.frames[:20]] == pytest.approx([number / 30 for number in numbers], abs=0.002)
+    assert numbers[0] == 0 and numbers == sorted(set(numbers))  # on a busy machine the source leaves some out
     assert "the pipeline ended after 30 frames" in seen.told[1].detail
     assert seen.frames[-1].epoch == 1

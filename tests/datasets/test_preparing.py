@@ -107,7 +107,7 @@ def killed(labels: Path, cache: Path, number: signal.Signals, *more: str) -> tup
 @pytest.fixture
 def long(places: dict[str, Path | None], pictures: list[Picture], tmp_path: Path) -> Path:
     """The same, with a last video that takes a while."""
-    longer = write_video(tmp_path / "c.avi", pictures * 2)
+    longer = write_video(tmp_path / "c.avi", pictures * 4)
     return table(tmp_path / "long.csv", places | {"c": longer})
 
 

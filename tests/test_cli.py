@@ -530,9 +530,9 @@ def test_portraits_without_a_face_are_left_out_by_name_and_counted(tmp_path: Pat
     cv2.imwrite(str(tmp_path / "faces" / "wall.png"), BLANK)
     done = livespot(tmp_path, *synth[:-1])
     assert done.code == 0
-    assert done.out.startswith("1 video, 0.03 min, ") and done.out.rstrip().endswith("videos/labels.csv")
+    assert done.out.startswith("2 videos, 0.07 min, ") and done.out.rstrip().endswith("videos/labels.csv")
     assert "left out: no face is found in faces/wall.png" in done.err
-    assert "1 video of 2 left out" in done.err
+    assert "1 file left out" in done.err
 
 
 def test_a_synthesis_of_no_face_at_all_leaves_nothing(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def synth(
             f"{counted(summary['videos'], 'video')}, {summary['minutes']:g} min, {shown}: {escape(summary['labels'])}"
         )
         if made.left_out:
-            err.print(f"{counted(videos - summary['videos'], 'video')} of {videos} left out")
+            err.print(f"{counted(len(made.left_out), 'file')} left out")
 
 
 @commands.command(

@@ -5,10 +5,10 @@
     clip ------Injected-----+              +--> NAME.npz    what is true of every frame
                                                 labels.csv, videos.json: of all of them, once all are made
 
-A video depends on the seed, its number, and its portrait or clip alone. It is there once its .npz is, which is written
-last: a run that was killed goes on where it was. `labels.csv` has a row for each expression, and an empty one for a
-video without any; frames are 0-based, and `offset` is the last of the expression. Each .npz holds, of every frame in
-the order of the video,
+A video depends on the seed, its number, and its portrait or clip alone; one that shows no face gives way to the next.
+It is there once its .npz is, which is written last: a run that was killed goes on where it was. `labels.csv` has a row
+for each expression, and an empty one for a video without any; frames are 0-based, and `offset` is the last of the
+expression. Each .npz holds, of every frame in the order of the video,
 
     displacement_iod  (T, regions, 2)  how far the skin has come in each of `regions`, x along the eyes, in IOD
     intensities       (T, units)       of each of `units`, action units, lids and gaze: peak displacement in IOD
@@ -25,7 +25,7 @@ its mp4v by 0.10 % for 4 kB. The tracker itself errs by 0.15 %.
 
 import csv
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -105,16 +105,14 @@ class Videos:
         portraits = [] if order.faces is None else files_in(order.faces, PICTURES, "portrait")
         clips = [] if order.clips is None else files_in(order.clips, VIDEOS, "video")
         self._order, self._folder, self._jobs = order, folder, jobs
-        self._tasks = tasks(order, portraits, clips)
+        self._bases = portraits, clips
         self._settings = _settings(order, portraits, clips)
         _check(folder, self._settings)
         self._is_new = not folder.exists()
-        self._missing = [task for task in self._tasks if _about(folder, task) is None]
-        bases = {task.base: task for task in self._missing}
-        self._lengths = {base: _frame_count(task, order) for base, task in bases.items()}
-        self.frames = sum(self._lengths[task.base] for task in self._missing)
+        self.frames = 0
         self.left_out: dict[str, str] = {}
         """Why a portrait or clip could not be used, by the name of its file."""
+        self._plan()
 
     def __iter__(self) -> Generator[int, None, None]:
         """Raises SourceError where no video could be made, of which nothing is left, SettingsError in another's run."""
@@ -122,7 +120,9 @@ class Videos:
         with locked(self._folder, by="livespot synth"):
             self._begin()
             try:
-                yield from self._in_processes() if self._jobs > 1 else self._here()
+                while self._missing:
+                    yield from self._in_processes() if self._jobs > 1 else self._here()
+                    self._plan()
             finally:
                 self._tidy()
             self._end()
@@ -138,6 +138,14 @@ class Videos:
             "left_out": self.left_out,
             "labels": str(self._folder / LABELS),
         }
+
+    def _plan(self) -> None:
+        """What is to be made still, where something else takes the place of what could not be used."""
+        self._tasks = tasks(self._order, *self._bases, self.left_out)
+        self._missing = [task for task in self._tasks if _about(self._folder, task) is None]
+        bases = {task.base: task for task in self._missing}
+        self._lengths = {base: _frame_count(task, self._order) for base, task in bases.items()}
+        self.frames += sum(self._lengths[task.base] for task in self._missing)
 
     def _here(self) -> Iterator[int]:
         for task in self._missing:
@@ -198,17 +206,25 @@ class Videos:
             part.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def tasks(order: Order, portraits: Sequence[Path], clips: Sequence[Path]) -> list[Task]:
-    """The videos of an order: portraits in turn, shuffled by the seed, and clips likewise."""
+def tasks(
+    order: Order, portraits: Sequence[Path], clips: Sequence[Path], unfit: Collection[str] = frozenset()
+) -> list[Task]:
+    """The videos of an order: portraits in turn, shuffled by the seed, and clips likewise. In the place of one of
+    `unfit`, names of files, is the next that is fit; there is no video where none is."""
     rng = np.random.default_rng(order.seed)
     kinds = [[kind[place] for place in rng.permutation(len(kind))] for kind in (portraits, clips) if kind]
     if not kinds:
         raise SettingsError("nothing to make videos of: give --faces, a folder of portraits, or --clips, one of videos")
-    return [_task(order, number, kinds[number % len(kinds)], number // len(kinds)) for number in range(order.videos)]
+    bases = [_base(kinds[number % len(kinds)], number // len(kinds), unfit) for number in range(order.videos)]
+    return [_task(order, number, base) for number, base in enumerate(bases) if base is not None]
 
 
-def _task(order: Order, number: int, bases: Sequence[Path], turn: int) -> Task:
-    base = bases[turn % len(bases)]
+def _base(bases: Sequence[Path], turn: int, unfit: Collection[str]) -> Path | None:
+    in_turn = (bases[(turn + more) % len(bases)] for more in range(len(bases)))
+    return next((base for base in in_turn if base.name not in unfit), None)
+
+
+def _task(order: Order, number: int, base: Path) -> Task:
     return Task(f"{number:04}_{base.stem}", base, crc32(f"{order.seed} {number} {base.name}".encode()))
 
 

@@ -218,18 +218,25 @@ def test_an_expression_lasts_over_the_frames_that_show_it_but_never_none(
     assert row["units"] == "AU1_left;AU17"
 
 
-def test_what_shows_no_face_is_left_out_by_name_and_the_rest_is_made(faces: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_shows_no_face_is_left_out_by_name_and_others_take_its_place(
+    faces: Path, tmp_path: Path, jobs: int
+) -> None:
     mixed = tmp_path / "mixed"
     shutil.copytree(faces, mixed)
     cv2.imwrite(str(mixed / "wall.png"), BLANK)
     (mixed / "note.jpg").write_text("no picture", encoding="utf-8")
-    videos = Videos(tmp_path / "videos", Order(mixed, videos=4, seconds=2.0, fps=10.0))
-    assert sum(videos) == videos.frames in (20, 40)
+    order = Order(mixed, videos=4, seconds=2.0, fps=10.0)
+    videos = made(tmp_path / "videos", order, jobs)
+    assert videos.frames == 80
     told = about(tmp_path / "videos")
     assert set(told["left_out"]) == {"wall.png", "note.jpg"} == set(videos.left_out)
     assert "no face is found in" in told["left_out"]["wall.png"] and "cannot be read" in told["left_out"]["note.jpg"]
     assert {one["subject"] for one in told["videos"]} == {"eileen"}
-    assert videos.summary()["videos"] == len(told["videos"])
+    assert videos.summary()["videos"] == len(told["videos"]) == 4
+    before = contents(tmp_path / "videos")
+    made(tmp_path / "videos", order, jobs)
+    assert contents(tmp_path / "videos") == before
 
 
 def test_where_nothing_can_be_made_nothing_is_left(tmp_path: Path) -> None:

@@ -281,7 +281,8 @@ class _Reader:
         try:
             self._process.wait(GRACE_S)
         except subprocess.TimeoutExpired:  # a driver that hangs keeps even a killed process; it holds nobody else
-            threading.Thread(target=self._process.wait, name="livespot-reaper", daemon=True).start()
+            with suppress(RuntimeError):  # no thread is to be had: the next process that is started reaps it
+                threading.Thread(target=self._process.wait, name="livespot-reaper", daemon=True).start()
 
     @property
     def pid(self) -> int | None:

@@ -205,10 +205,11 @@ class Follower:
         """A snapshot: from here on every number is known. What was heard before it is told as well; of states, which
         are repeated to who comes, the snapshot has the last."""
         self.begin_at = 0
-        heard: dict[tuple[str, str], int] = {}
-        for message in self._waiting:
-            if message["kind"] not in LASTING:
-                heard.setdefault((message["stream"], message["kind"]), message["seq"])
+        heard = {
+            (message["stream"], message["kind"]): message["seq"]
+            for message in reversed(self._waiting)
+            if message["kind"] not in LASTING
+        }
         since_utc = _before(head["utc"], self._wanted.past_s)
         for stream, kinds in head["topics"].items():
             for kind, numbers in kinds.items():
@@ -220,14 +221,13 @@ class Follower:
                     self._replay(topic, {"since_utc": since_utc, "last": numbers["next"] - 1}, now_s)
                 else:
                     begin = numbers["kept" if self.from_kept else "next"]
-                    topic.order = Order(min(begin, heard.get((stream, kind), begin)), numbers["next"])
+                    topic.order = Order(min(begin, heard.get((stream, kind), begin)))
         for message in messages:
             if self._wanted.has(message["stream"], message["kind"]):
                 self._tell_state(self._topic(message["stream"], message["kind"]), message)
         self._follow(now_s)
-        for topic in self._topics.values():
-            if topic.order:
-                self._advance(topic, now_s)
+        for stream, kinds in head["topics"].items():
+            self._compare({stream: {kind: numbers["next"] for kind, numbers in kinds.items()}}, now_s)
 
     def _tell_state(self, topic: _Topic, message: Message) -> None:
         """A message of the snapshot; what is told with the past is not told before it."""
@@ -235,6 +235,8 @@ class Follower:
             topic.past.append(message)
         elif topic.order is None or message["seq"] < topic.order.next:
             self._ready.append(message)
+        else:
+            self._waiting.append(message)  # it may have been lost on the way
 
     def _fill(self, topic: _Topic, request: Message, head: Message, messages: list[Message], now_s: float) -> None:
         """A replay: its messages take their places, what is kept no more is lost."""

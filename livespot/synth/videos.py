@@ -26,7 +26,8 @@ its mp4v by 0.10 % for 4 kB. The tracker itself errs by 0.15 %.
 import csv
 import json
 from collections.abc import Collection, Generator, Iterator, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import Executor, as_completed
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -120,9 +121,10 @@ class Videos:
         with locked(self._folder, by="livespot synth"):
             self._begin()
             try:
-                while self._missing:
-                    yield from self._in_processes() if self._jobs > 1 else self._here()
-                    self._plan()
+                with workers(self._jobs) if self._jobs > 1 else nullcontext() as pool:
+                    while self._missing:
+                        yield from self._in_processes(pool) if pool else self._here()
+                        self._plan()
             finally:
                 self._tidy()
             self._end()
@@ -157,15 +159,17 @@ class Videos:
             except SourceError as error:
                 self._leave_out(task, error)
 
-    def _in_processes(self) -> Iterator[int]:
-        with workers(self._jobs) as pool:
-            begun = {pool.submit(_make, task, self._order, self._folder): task for task in self._missing}
-            for done in as_completed(begun):
-                error = done.exception()
-                if isinstance(error, SourceError):
-                    self._leave_out(begun[done], error)
-                else:
-                    yield done.result()
+    def _in_processes(self, pool: Executor) -> Iterator[int]:
+        begun = {pool.submit(_make, task, self._order, self._folder): task for task in self._missing}
+        for done in as_completed(begun):
+            error = None if done.cancelled() else done.exception()
+            if isinstance(error, SourceError):
+                self._leave_out(begun[done], error)
+                for other in begun:
+                    if begun[other].base == begun[done].base:
+                        other.cancel()
+            elif not done.cancelled():
+                yield done.result()
 
     def _leave_out(self, task: Task, error: SourceError) -> None:
         if task.base.name not in self.left_out:
@@ -210,17 +214,21 @@ def tasks(
     order: Order, portraits: Sequence[Path], clips: Sequence[Path], unfit: Collection[str] = frozenset()
 ) -> list[Task]:
     """The videos of an order: portraits in turn, shuffled by the seed, and clips likewise. In the place of one of
-    `unfit`, names of files, is the next that is fit; there is no video where none is."""
+    `unfit`, names of files, is the next that is fit; there are no videos where none is."""
     rng = np.random.default_rng(order.seed)
     kinds = [[kind[place] for place in rng.permutation(len(kind))] for kind in (portraits, clips) if kind]
     if not kinds:
         raise SettingsError("nothing to make videos of: give --faces, a folder of portraits, or --clips, one of videos")
-    bases = [_base(kinds[number % len(kinds)], number // len(kinds), unfit) for number in range(order.videos)]
+    bases = [_base(kinds, number, unfit) for number in range(order.videos)]
     return [_task(order, number, base) for number, base in enumerate(bases) if base is not None]
 
 
-def _base(bases: Sequence[Path], turn: int, unfit: Collection[str]) -> Path | None:
-    in_turn = (bases[(turn + more) % len(bases)] for more in range(len(bases)))
+def _base(kinds: Sequence[Sequence[Path]], number: int, unfit: Collection[str]) -> Path | None:
+    """The first that is fit of the kind whose turn it is, then of the other."""
+    turn, place = divmod(number, len(kinds))
+    in_turn = (
+        kind[(turn + more) % len(kind)] for kind in (*kinds[place:], *kinds[:place]) for more in range(len(kind))
+    )
     return next((base for base in in_turn if base.name not in unfit), None)
 
 
@@ -264,15 +272,15 @@ def _frame_count(task: Task, order: Order) -> int:
 
 
 def _about(folder: Path, task: Task) -> Row | None:
-    """What the .npz of a video says in words, None where there is none yet."""
+    """What the .npz of a video says in words, None where there is none yet: another base may have had the same name."""
     if not (folder / f"{task.name}.avi").exists():
         return None
     try:
         with np.load(folder / f"{task.name}.npz") as truth:
             about: Row = json.loads(str(truth["about"]))
+        return about if about["seed"] == task.seed else None
     except (OSError, ValueError, KeyError, BadZipFile):
         return None
-    return about
 
 
 def _make(task: Task, order: Order, folder: Path) -> int:

@@ -99,7 +99,7 @@ from livespot.publish.messages import KINDS
 from dataclasses import replace
 from tests.publish.examples import CLOSE, LOST_FACE, RUNNING, SCORES
 with Publisher("tcp://127.0.0.1:*", heartbeat_s=0.1) as publisher, LslBridge(sys.argv[1]) as bridge:
-    with subscribe(publisher.endpoint, KINDS, timeout_s=0.2) as messages:
+    with subscribe(publisher.endpoint, KINDS, timeout_s=0.2, silence_s=600) as messages:
         passed = []
         def turn():
             publisher.heartbeat()
@@ -109,12 +109,11 @@ with Publisher("tcp://127.0.0.1:*", heartbeat_s=0.1) as publisher, LslBridge(sys
         while "livespot-scores-cam1-0" not in bridge.streams:
             publisher.publish(replace(SCORES, arrival_s=time.monotonic()))
             turn()
+        turn()
         passed.clear()
         print("offered", flush=True)
         for _ in range(3):
             sys.stdin.readline()
-        turn()
-        passed.clear()
         arrived_s = time.monotonic()
         for record in (replace(CLOSE, arrival_s=arrived_s), LOST_FACE, RUNNING, replace(SCORES, arrival_s=arrived_s)):
             publisher.publish(record)

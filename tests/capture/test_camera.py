@@ -21,7 +21,7 @@ from livespot.config import CaptureSettings
 from livespot.records import Frame, Gap, Status
 from tests.capture.media import number_of, picture, write_video
 from tests.capture.test_opencv import camera_server
-from tests.capture.watching import PATIENCE_S, Watched
+from tests.capture.watching import PATIENCE_S, Watched, settled
 
 QUICK = CaptureSettings(open_timeout_s=5.0, read_timeout_s=2.0, retry_s=0.05, retry_max_s=0.1)
 
@@ -97,7 +97,7 @@ def test_stopping_does_not_wait_for_a_camera_that_does_not_answer() -> None:
         with Watched(Camera(url, "cam", slow)):
             connection, _ = server.accept()
         connection.close()
-    assert psutil.Process().children() == []
+    assert settled(psutil.Process().children) == []
 
 
 def test_a_killed_reader_that_takes_its_time_to_die_is_not_left_as_a_zombie(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,10 +108,7 @@ def test_a_killed_reader_that_takes_its_time_to_die_is_not_left_as_a_zombie(monk
             connection, _ = server.accept()
             reader = psutil.Process().children()
         connection.close()
-    give_up_s = time.monotonic() + PATIENCE_S
-    while psutil.Process().children() and time.monotonic() < give_up_s:
-        time.sleep(0.01)
-    assert (len(reader), psutil.Process().children()) == (1, [])
+    assert (len(reader), settled(psutil.Process().children)) == (1, [])
 
 
 def test_where_no_process_can_be_had_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from livespot.capture.camera import Camera
 from livespot.config import CaptureSettings, SourceSettings
 from livespot.records import Gap
 from tests.capture.rtsp import Mode, Proxy, Server, check_server
-from tests.capture.watching import PATIENCE_S, Watched, check_losses, shots
+from tests.capture.watching import Watched, check_losses, settled, shots
 
 FPS = 25
 PATIENT = CaptureSettings(open_timeout_s=5.0, read_timeout_s=2.5, stall_s=1.0, retry_s=0.2, retry_max_s=1.0)
@@ -57,10 +57,7 @@ def _no_process_no_thread_and_no_file_is_left_behind() -> Iterator[None]:
         )
 
     yield
-    give_up_s = time.monotonic() + PATIENCE_S
-    while any(left()) and time.monotonic() < give_up_s:
-        time.sleep(0.01)  # on a busy machine what was killed takes its time
-    assert left() == ([], 0, set())
+    assert settled(left) == ([], 0, set())
 
 
 def camera(url: str, settings: CaptureSettings = PATIENT, name: str = "cam") -> Camera:

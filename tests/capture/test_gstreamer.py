@@ -3,6 +3,7 @@
 Debian's python3-opencv is one library for one version of Python: a reader finds it by PYTHONPATH, before the wheel.
 """
 
+import re
 import sysconfig
 from pathlib import Path
 
@@ -45,8 +46,9 @@ def test_a_pipeline_is_run_by_the_systems_opencv(tmp_path: Path, monkeypatch: py
     with watched(test_picture) as seen:
         seen.until(lambda seen: len(seen.frames) >= 40)
     assert seen.frames[0].image.shape == (320, 240, 3)
-    numbers = [round(30 * frame.t_s) for frame in seen.frames[:20]]
-    assert [frame.t_s for frame in seen.frames[:20]] == pytest.approx([number / 30 for number in numbers], abs=0.002)
-    assert numbers[0] == 0 and numbers == sorted(set(numbers))  # on a busy machine the source leaves some out
-    assert "the pipeline ended after 30 frames" in seen.told[1].detail
-    assert seen.frames[-1].epoch == 1
+    times_s = [frame.t_s for frame in seen.frames if frame.epoch == 0]
+    numbers = [round(30 * t_s) for t_s in times_s]
+    assert times_s == pytest.approx([number / 30 for number in numbers], abs=0.002)
+    assert numbers[0] == 0 and numbers == sorted(set(numbers))  # on a busy machine some are left out
+    assert re.search(r"the pipeline ended after (30|[12]\d|\d) frames", seen.told[1].detail)
+    assert seen.frames[-1].epoch >= 1

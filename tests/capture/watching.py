@@ -1,6 +1,7 @@
 """A camera that is watched from another thread, as the pipeline does it, and what it lost, against the truth."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -10,6 +11,7 @@ from livespot.records import Frame, Gap, State, Status
 from tests.capture.rtsp import BLOCKS, shot_number
 
 PATIENCE_S = 60.0
+LEAVING_S = 10.0
 LATE_S = 1.2
 """A connection begins with pictures up to a second old. On a machine so busy that they come one by one they pass for
 new ones; on one that is not, a gap is right to within 0.05 s."""
@@ -69,6 +71,14 @@ class Watched:
                 with self._news:
                     self.items.append(item)
                     self._news.notify_all()
+
+
+def settled(left: Callable[[], Sequence[object]]) -> Sequence[object]:
+    """What is left behind once that is nothing, or a while has passed: what is killed on a busy machine takes time."""
+    give_up_s = time.monotonic() + LEAVING_S
+    while any(left()) and time.monotonic() < give_up_s:
+        time.sleep(0.01)
+    return left()
 
 
 def shots(frames: Sequence[Frame], fps: int) -> list[int | None]:

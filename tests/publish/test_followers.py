@@ -107,6 +107,28 @@ def test_what_is_heard_before_the_snapshot_is_told_once_and_after_it() -> None:
     assert numbers(told(followers)) == [0, 1, 2, 3]
 
 
+def test_what_was_heard_is_not_asked_for_again() -> None:
+    server, followers = Server(), Followers(("event", "score"))
+    sent = [server.publish(record) for record in (OPEN, SCORES, SCORES, CLOSE, SCORES)]
+    for message in (*sent, server.heartbeat()):
+        followers.hear(message, 0.0)
+    answer = server.ask(followers.outgoing.popleft())
+    assert answer
+    followers.answer(*answer, 0.0)
+    assert not followers.outgoing and followers.settled
+    assert told(followers) == sent
+
+
+def test_what_the_snapshot_holds_is_not_lost_though_more_was_heard_before_it() -> None:
+    server, followers = Server(keep=0), Followers(("event", "lost"))
+    sent = [server.publish(replace(OPEN, id=f"e{number}")) for number in range(2)]
+    for message in (sent[0], server.heartbeat()):
+        followers.hear(message, 0.0)
+    exchange(server, followers)
+    assert told(followers) == sent
+    assert followers.lost == 0
+
+
 def test_a_repeated_message_is_told_once() -> None:
     server = Server()
     followers = joined(server, Followers(EVERY))

@@ -239,6 +239,29 @@ def test_what_shows_no_face_is_left_out_by_name_and_others_take_its_place(
     assert contents(tmp_path / "videos") == before
 
 
+def test_a_video_of_another_base_with_the_same_name_is_not_taken_for_it(faces: Path, tmp_path: Path) -> None:
+    mixed = tmp_path / "mixed"
+    shutil.copytree(faces, mixed)
+    cv2.imwrite(str(mixed / "eileen.png"), BLANK)
+    order = Order(mixed, videos=2, seconds=2.0, fps=10.0)
+    assert set(made(tmp_path / "videos", order).left_out) == {"eileen.png"}
+    before = contents(tmp_path / "videos")
+    assert set(made(tmp_path / "videos", order).left_out) == {"eileen.png"}
+    assert contents(tmp_path / "videos") == before
+
+
+def test_in_the_place_of_what_is_unfit_is_the_next_of_its_kind_then_of_the_other() -> None:
+    portraits, clips = [[Path(f"{number}{ending}") for number in range(4)] for ending in (".jpg", ".mp4")]
+    order = Order(videos=16)
+    all_fit = tasks(order, portraits, clips)
+    unfit = {all_fit[0].base.name, all_fit[2].base.name, *(clip.name for clip in clips)}
+    rest = [all_fit[4].base, all_fit[6].base]
+    assert [task.base for task in tasks(order, portraits, clips, unfit)] == [
+        rest[0], rest[0], rest[0], rest[0], rest[0], rest[0], rest[1], rest[1],
+    ] * 2  # fmt: skip
+    assert tasks(order, portraits, clips, {one.name for one in portraits + clips}) == []
+
+
 def test_where_nothing_can_be_made_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "faces").mkdir()
     cv2.imwrite(str(tmp_path / "faces" / "wall.png"), BLANK)

@@ -92,23 +92,26 @@ def test_stopping_does_not_wait_for_the_end_of_a_pause() -> None:
 
 def test_stopping_does_not_wait_for_a_camera_that_does_not_answer() -> None:
     slow = QUICK.model_copy(update={"open_timeout_s": 10 * PATIENCE_S})
+    before = set(psutil.Process().children())
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/live"
         with Watched(Camera(url, "cam", slow)):
             connection, _ = server.accept()
         connection.close()
-    assert settled(psutil.Process().children) == []
+    assert settled(lambda: set(psutil.Process().children()) - before) == set()
 
 
 def test_a_killed_reader_that_takes_its_time_to_die_is_not_left_as_a_zombie(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(camera, "GRACE_S", 0.0)
+    before = set(psutil.Process().children())
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/live"
         with Watched(Camera(url, "cam", QUICK.model_copy(update={"open_timeout_s": PATIENCE_S}))):
             connection, _ = server.accept()
-            reader = psutil.Process().children()
+            reader = set(psutil.Process().children()) - before
         connection.close()
-    assert (len(reader), settled(psutil.Process().children)) == (1, [])
+    left = settled(lambda: set(psutil.Process().children()) - before)
+    assert (len(reader), left) == (1, set())
 
 
 def test_where_no_process_can_be_had_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

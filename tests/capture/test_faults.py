@@ -48,16 +48,17 @@ def _server_is_there() -> None:
 def _no_process_no_thread_and_no_file_is_left_behind() -> Iterator[None]:
     process = psutil.Process()
     files, threads = process.num_fds(), set(threading.enumerate())
+    children = set(process.children(recursive=True))
 
-    def left() -> tuple[list[psutil.Process], int, set[threading.Thread]]:
+    def left() -> tuple[set[psutil.Process], int, set[threading.Thread]]:
         return (
-            process.children(recursive=True),
+            set(process.children(recursive=True)) - children,
             max(0, process.num_fds() - files),
             set(threading.enumerate()) - threads,
         )
 
     yield
-    assert settled(left) == ([], 0, set())
+    assert settled(left) == (set(), 0, set())
 
 
 def camera(url: str, settings: CaptureSettings = PATIENT, name: str = "cam") -> Camera:

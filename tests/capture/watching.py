@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 
 from livespot.capture.camera import Camera, Item
@@ -73,7 +73,7 @@ class Watched:
                     self._news.notify_all()
 
 
-def settled(left: Callable[[], Sequence[object]]) -> Sequence[object]:
+def settled(left: Callable[[], Collection[object]]) -> Collection[object]:
     """What is left behind once that is nothing, or a while has passed: what is killed on a busy machine takes time."""
     give_up_s = time.monotonic() + LEAVING_S
     while any(left()) and time.monotonic() < give_up_s:

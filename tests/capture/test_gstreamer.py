@@ -50,5 +50,5 @@ def test_a_pipeline_is_run_by_the_systems_opencv(tmp_path: Path, monkeypatch: py
     numbers = [round(30 * t_s) for t_s in times_s]
     assert times_s == pytest.approx([number / 30 for number in numbers], abs=0.002)
     assert numbers[0] == 0 and numbers == sorted(set(numbers))  # on a busy machine some are left out
-    assert re.search(r"the pipeline ended after (30|[12]\d|\d) frames", seen.told[1].detail)
+    assert any(re.search(r"the pipeline ended after (30|[12]?\d) frames", one.detail) for one in seen.told)
     assert seen.frames[-1].epoch >= 1
